@@ -1,0 +1,1 @@
+//! Typed Rust functions as parts that can be called with protocol values.

@@ -1,0 +1,1 @@
+//! What right means: one module an exercise, with its checks and impostors.

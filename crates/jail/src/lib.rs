@@ -1,0 +1,1 @@
+//! Starts a subject that can compute and nothing else.

@@ -1,0 +1,1 @@
+//! The trusted end: asks, compares, recognises, reports.

@@ -1,0 +1,1 @@
+//! What an answer imports, and the answering end of the protocol.

@@ -1,0 +1,1 @@
+//! Solution of the exercise tensors.

@@ -1,1 +1,46 @@
-//! What right means: one module an exercise, with its checks and impostors.
+//! What "right" means: one module an exercise, with its checks and impostors. The hidden tests.
+//!
+//! A suite is data: each part of an exercise has *checks* (promises in the present tense),
+//! *impostors* (known wrong answers, each with a diagnosis) and *alternatives* (right answers that
+//! look different).
+//! Read an exercise's module from top to bottom: what must hold, which mistakes we recognise, and
+//! only then how each check works.
+//!
+//! **Invariant:** expected values come by another route than the solutions, which this crate cannot
+//! see.
+//! **Invariant:** `caught_by` is the first check that an impostor fails, and every check is the
+//! `caught_by` of some impostor; `tests/strength.rs` proves both.
+
+mod args;
+mod array;
+pub mod attention;
+mod compare;
+mod generator;
+mod gradient;
+mod local;
+mod rule;
+mod subject;
+mod suite;
+pub mod tensors;
+mod tolerance;
+mod triage;
+mod trial;
+
+pub use array::Array;
+pub use generator::{Generator, STREAM_VERSION};
+pub use gradient::{Inputs, numeric_gradient};
+pub use local::Local;
+pub use rule::SourceRule;
+pub use subject::{Death, Outcome, Stop, Subject};
+pub use suite::{Alternative, Check, Impostor, Kind, Part, Suite};
+pub use tolerance::Tolerance;
+pub use trial::{Margin, Trial};
+
+/// Every exercise that can be judged, in no particular order.
+pub const SUITES: &[&Suite] = &[&attention::SUITE, &tensors::SUITE];
+
+/// Finds an exercise's suite.
+#[must_use]
+pub fn find(exercise: &str) -> Option<&'static Suite> {
+    SUITES.iter().copied().find(|suite| suite.exercise == exercise)
+}

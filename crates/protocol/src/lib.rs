@@ -9,6 +9,7 @@
 
 pub mod frame;
 mod tensor;
+mod value;
 
 use std::collections::BTreeMap;
 
@@ -101,13 +102,22 @@ pub enum Reply {
         parts: Vec<String>,
     },
     /// To [`Question::Call`]: the results; a tuple gives several.
-    Values(Vec<Value>),
+    Values(Vec<Value>, Usage),
     /// To [`Question::Gradient`]: one entry for each argument.
     Gradients(Vec<Gradient>),
     /// The part returned an error.
     Error(String),
     /// The part panicked.
     Panic(Panic),
+}
+
+/// What a call cost, as the subject's own allocator counted it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The most bytes that were live at once, beyond those live before the call.
+    pub peak_bytes: u64,
+    /// How often memory was asked for.
+    pub allocations: u64,
 }
 
 /// A panic of the answer's code.

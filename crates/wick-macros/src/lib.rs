@@ -1,1 +1,85 @@
-//! The attribute #[part].
+//! The attribute `#[part]`: registers a function under its name, so that the judge can ask for it.
+//!
+//! **Invariant:** the function itself is left as it was written; an error in it is reported where
+//! it stands.
+
+use proc_macro::TokenStream;
+use quote::{format_ident, quote};
+use syn::{FnArg, Ident, ItemFn, LitStr, Pat, parse_macro_input, spanned::Spanned as _};
+
+/// Registers a documented function as a part of its exercise.
+///
+/// In a solution, `#[part(plan = "scores, scale, mask, softmax")]` also carries the plan that the
+/// stub's `todo!` shows.
+#[proc_macro_attribute]
+pub fn part(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let mut plan: Option<LitStr> = None;
+    let parser = syn::meta::parser(|meta| {
+        if !meta.path.is_ident("plan") {
+            return Err(meta.error("only `plan = \"…\"` may be given"));
+        }
+        plan = Some(meta.value()?.parse()?);
+        Ok(())
+    });
+    parse_macro_input!(attribute with parser);
+    let function = parse_macro_input!(item as ItemFn);
+    match parameters(&function) {
+        Ok(parameters) => register(&function, &parameters).into(),
+        Err(error) => {
+            let error = error.to_compile_error();
+            quote!(#function #error).into()
+        }
+    }
+}
+
+fn register(function: &ItemFn, parameters: &[Ident]) -> proc_macro2::TokenStream {
+    let name = &function.sig.ident;
+    let text = name.to_string();
+    let labels = parameters.iter().map(Ident::to_string);
+    let call = format_ident!("__call_{name}");
+    // Until a body is written, its parameters are unused; that is no news to the learner.
+    let quiet = is_todo(function).then(|| quote!(#[allow(unused_variables)]));
+    quote! {
+        #quiet
+        #function
+
+        const _: () = {
+            fn #call(args: &[::wick::Arg]) -> ::wick::Outputs {
+                let mut args = ::wick::Args::new(args);
+                let outputs = #name(#(args.take(#labels)?),*);
+                args.finish()?;
+                ::wick::IntoOutputs::into_outputs(outputs)
+            }
+            ::wick::inventory::submit! { ::wick::Part { name: #text, call: #call } }
+        };
+    }
+}
+
+/// Names the parameters, or says why the function cannot be a part.
+fn parameters(function: &ItemFn) -> syn::Result<Vec<Ident>> {
+    let signature = &function.sig;
+    if signature.asyncness.is_some() || !signature.generics.params.is_empty() {
+        return Err(syn::Error::new(
+            signature.span(),
+            "a part is a plain function: neither async nor generic",
+        ));
+    }
+    let name = |input: &FnArg| match input {
+        FnArg::Typed(typed) => match &*typed.pat {
+            Pat::Ident(pattern) => Ok(pattern.ident.clone()),
+            other => Err(syn::Error::new(other.span(), "give this parameter a plain name")),
+        },
+        FnArg::Receiver(receiver) => {
+            Err(syn::Error::new(receiver.span(), "a part is a free function, without `self`"))
+        }
+    };
+    signature.inputs.iter().map(name).collect()
+}
+
+fn is_todo(function: &ItemFn) -> bool {
+    function.block.stmts.iter().any(|statement| match statement {
+        syn::Stmt::Macro(statement) => statement.mac.path.is_ident("todo"),
+        syn::Stmt::Expr(syn::Expr::Macro(expression), _) => expression.mac.path.is_ident("todo"),
+        _ => false,
+    })
+}

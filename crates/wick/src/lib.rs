@@ -1,1 +1,38 @@
 //! What an answer imports, and the answering end of the protocol.
+//!
+//! A learner needs one thing of it: the attribute [`part`], which stands on every function that
+//! the judge may ask for.
+//! Values are candle's own tensors; named weights are [`Weights`].
+//!
+//! **Invariant:** nothing here knows what a right answer is.
+
+mod channel;
+mod serve;
+
+pub use answer::{Arg, Args, Argument, Call, IntoOutputs, Outputs, Weights};
+#[doc(hidden)]
+pub use inventory;
+pub use serve::serve;
+pub use wick_macros::part;
+
+/// A registered part; the attribute [`part`] makes one.
+#[derive(Debug)]
+pub struct Part {
+    /// The function's name.
+    pub name: &'static str,
+    /// The function, behind decoding and encoding.
+    pub call: Call,
+}
+
+inventory::collect!(Part);
+
+/// Makes the `main` of an exercise: serves the parts of the named library to the judge.
+#[macro_export]
+macro_rules! serve {
+    ($exercise:ident) => {
+        fn main() -> ::std::process::ExitCode {
+            use $exercise as _;
+            $crate::serve()
+        }
+    };
+}

@@ -1,0 +1,183 @@
+//! Arguments: from protocol values to the types that a part declares.
+
+use anyhow::{Context as _, bail, ensure};
+use candle_core::{Device, Result as CandleResult, Tensor, Var};
+use protocol::Value;
+
+use crate::{Weights, tensor};
+
+/// One decoded argument.
+#[derive(Clone, Debug)]
+pub enum Arg {
+    /// An optional argument that is absent.
+    None,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A real number.
+    Float(f64),
+    /// A string.
+    Text(String),
+    /// Raw bytes.
+    Bytes(Vec<u8>),
+    /// Whole numbers; also as sizes, if none is negative.
+    Ints(Vec<i64>, Vec<usize>),
+    /// Strings.
+    Texts(Vec<String>),
+    /// A tensor.
+    Tensor(Tensor),
+    /// Tensors by name.
+    Named(Weights),
+}
+
+/// Decodes one argument onto `device`.
+///
+/// With `tracked`, floating-point tensors become variables, which are handed to it with the name
+/// they have inside the argument (empty for a plain tensor).
+///
+/// # Errors
+///
+/// Fails if a tensor's bytes do not fill its shape, or the device does not take it.
+pub fn decode(
+    value: &Value,
+    device: &Device,
+    mut tracked: Option<&mut dyn FnMut(&str, Tracked)>,
+) -> anyhow::Result<Arg> {
+    let mut place = |name: &str, raw: &protocol::RawTensor| -> anyhow::Result<Tensor> {
+        let buffer = tensor::memory_buffer(raw, device)?;
+        let view = tensor::View::of(raw);
+        let Some(track) = tracked.as_mut().filter(|_| raw.dtype.is_float()) else {
+            return Ok(view.apply(&buffer)?);
+        };
+        let variable = Var::from_tensor(&buffer)?;
+        let seen = view.apply(variable.as_tensor())?;
+        track(name, Tracked { variable, view });
+        Ok(seen)
+    };
+    Ok(match value {
+        Value::None => Arg::None,
+        Value::Bool(flag) => Arg::Bool(*flag),
+        Value::Int(number) => Arg::Int(*number),
+        Value::Float(number) => Arg::Float(*number),
+        Value::Text(text) => Arg::Text(text.clone()),
+        Value::Bytes(bytes) => Arg::Bytes(bytes.clone()),
+        Value::Texts(texts) => Arg::Texts(texts.clone()),
+        Value::Ints(ints) => {
+            let sizes = ints.iter().filter_map(|&n| usize::try_from(n).ok()).collect();
+            Arg::Ints(ints.clone(), sizes)
+        }
+        Value::Tensor(raw) => Arg::Tensor(place("", raw)?),
+        Value::Named(tensors) => {
+            let place = |(name, raw): (&String, _)| Ok((name.clone(), place(name, raw)?));
+            Arg::Named(tensors.iter().map(place).collect::<anyhow::Result<_>>()?)
+        }
+    })
+}
+
+/// A variable behind an argument, and the view of it that the answer was given.
+#[derive(Debug)]
+pub struct Tracked {
+    variable: Var,
+    view: tensor::View,
+}
+
+impl Tracked {
+    /// Looks up the gradient, in the argument's own shape.
+    pub(crate) fn gradient(
+        &self,
+        store: &candle_core::backprop::GradStore,
+    ) -> CandleResult<Option<Tensor>> {
+        store.get(&self.variable).map(|gradient| self.view.apply(gradient)).transpose()
+    }
+}
+
+/// Hands decoded arguments to a function, one by one.
+#[derive(Debug)]
+pub struct Args<'a> {
+    rest: &'a [Arg],
+}
+
+impl<'a> Args<'a> {
+    /// Starts at the first argument.
+    #[must_use]
+    pub fn new(args: &'a [Arg]) -> Self {
+        Self { rest: args }
+    }
+
+    /// Takes the next argument as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is none, or it is not a `T`.
+    pub fn take<T: Argument<'a>>(&mut self, name: &str) -> anyhow::Result<T> {
+        let (first, rest) =
+            self.rest.split_first().with_context(|| format!("argument `{name}` did not come"))?;
+        self.rest = rest;
+        T::from_arg(first).with_context(|| {
+            format!("argument `{name}` is of another type; restore the part's signature")
+        })
+    }
+
+    /// Proves that no argument is left.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one is.
+    pub fn finish(self) -> anyhow::Result<()> {
+        ensure!(
+            self.rest.is_empty(),
+            "{} arguments too many came; restore the part's signature",
+            self.rest.len()
+        );
+        Ok(())
+    }
+}
+
+/// A type that a part may declare as a parameter.
+pub trait Argument<'a>: Sized {
+    /// Reads it from a decoded argument.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the argument is of another type.
+    fn from_arg(arg: &'a Arg) -> anyhow::Result<Self>;
+}
+
+impl<'a, T: Argument<'a>> Argument<'a> for Option<T> {
+    fn from_arg(arg: &'a Arg) -> anyhow::Result<Self> {
+        match arg {
+            Arg::None => Ok(None),
+            present => T::from_arg(present).map(Some),
+        }
+    }
+}
+
+macro_rules! argument {
+    ($($type:ty: $pattern:pat $(if $guard:expr)? => $value:expr;)*) => {$(
+        impl<'a> Argument<'a> for $type {
+            fn from_arg(arg: &'a Arg) -> anyhow::Result<Self> {
+                match arg {
+                    $pattern $(if $guard)? => Ok($value),
+                    other => bail!("expected {}, found {other:?}", stringify!($type)),
+                }
+            }
+        }
+    )*};
+}
+
+argument! {
+    &'a Tensor: Arg::Tensor(tensor) => tensor;
+    &'a Weights: Arg::Named(weights) => weights;
+    &'a str: Arg::Text(text) => text;
+    &'a [u8]: Arg::Bytes(bytes) => bytes;
+    &'a [i64]: Arg::Ints(ints, _) => ints;
+    &'a [usize]: Arg::Ints(ints, sizes) if ints.len() == sizes.len() => sizes;
+    &'a [String]: Arg::Texts(texts) => texts;
+    usize: Arg::Int(number) => usize::try_from(*number)?;
+    i64: Arg::Int(number) => *number;
+    u32: Arg::Int(number) => u32::try_from(*number)?;
+    f64: Arg::Float(number) => *number;
+    f32: Arg::Float(number) => *number as f32;
+    bool: Arg::Bool(flag) => *flag;
+}

@@ -1,0 +1,9 @@
+//! Hidden checks of `exercises/attention`.
+
+use crate::Suite;
+
+mod oracle;
+mod pattern;
+
+/// Everything that `cargo xtask check attention` asks.
+pub const SUITE: Suite = Suite { exercise: "attention", parts: &[&pattern::ATTENTION_PATTERN] };

@@ -1,0 +1,406 @@
+//! A trial: what a check asks with, and judges by.
+
+use std::collections::BTreeMap;
+
+use protocol::{DType, Gradient, Question, RawTensor, Reply, Usage, Value};
+use report::{Finding, Input};
+
+use crate::{
+    Array, Death, Generator, Inputs, Outcome, Stop, Subject, Tolerance, compare::compare,
+    numeric_gradient,
+};
+
+/// What Rust says at a `todo!`.
+const TODO: &str = "not yet implemented";
+
+/// One check of one part, put to one subject.
+pub struct Trial<'a> {
+    subject: &'a mut dyn Subject,
+    part: &'a str,
+    /// The check's own random numbers.
+    pub rng: Generator,
+    asked: Vec<Input>,
+    margins: Vec<Margin>,
+    usage: Usage,
+}
+
+/// How close a passed comparison came to its bound.
+#[derive(Clone, Debug)]
+pub struct Margin {
+    /// The result that was compared.
+    pub name: String,
+    /// Its dtype.
+    pub dtype: DType,
+    /// Largest error, in units of the bound.
+    pub used: f64,
+}
+
+impl<'a> Trial<'a> {
+    /// Prepares a trial; the same seed and place draw the same numbers.
+    pub fn new(
+        subject: &'a mut dyn Subject,
+        exercise: &str,
+        part: &'a str,
+        check: &str,
+        seed: u64,
+    ) -> Self {
+        let rng = Generator::new(seed, &[exercise, part, check]);
+        let (asked, margins, usage) = (Vec::new(), Vec::new(), Usage::default());
+        Self { subject, part, rng, asked, margins, usage }
+    }
+
+    /// Comparisons that passed, in order.
+    #[must_use]
+    pub fn margins(&self) -> &[Margin] {
+        &self.margins
+    }
+
+    /// What the last call cost.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Calls the part and takes whatever results it gives.
+    ///
+    /// # Errors
+    ///
+    /// Stops if the part returns an error, panics, is not started, or no answer comes.
+    pub fn values(&mut self, args: Vec<(&'static str, Value)>) -> Result<Vec<Value>, Stop> {
+        match self.ask(args)? {
+            Ok(values) => Ok(values),
+            Err(message) => {
+                Err(self.wrong(format!("It returned an error: {}", translate(&message))))
+            }
+        }
+    }
+
+    /// Calls a part that returns one tensor.
+    ///
+    /// # Errors
+    ///
+    /// Stops as [`Trial::values`] does, or if something else came.
+    pub fn array(&mut self, args: Vec<(&'static str, Value)>) -> Result<Array, Stop> {
+        let [array] = self.arrays(args)?;
+        Ok(array)
+    }
+
+    /// Calls a part that returns `N` tensors.
+    ///
+    /// # Errors
+    ///
+    /// Stops as [`Trial::values`] does, or if something else came.
+    pub fn arrays<const N: usize>(
+        &mut self,
+        args: Vec<(&'static str, Value)>,
+    ) -> Result<[Array; N], Stop> {
+        let values = self.values(args)?;
+        let arrays = values.iter().map(|value| self.read(value)).collect::<Result<Vec<_>, _>>()?;
+        let count = arrays.len();
+        arrays
+            .try_into()
+            .map_err(|_| self.wrong(format!("It returned {count} results; {N} were expected.")))
+    }
+
+    /// Calls a part that returns named tensors.
+    ///
+    /// # Errors
+    ///
+    /// Stops as [`Trial::values`] does, or if something else came.
+    pub fn named(
+        &mut self,
+        args: Vec<(&'static str, Value)>,
+    ) -> Result<BTreeMap<String, Array>, Stop> {
+        match self.values(args)?.as_slice() {
+            [Value::Named(tensors)] => {
+                tensors.iter().map(|(name, raw)| Ok((name.clone(), self.read_raw(raw)?))).collect()
+            }
+            _ => Err(self.wrong("It did not return named tensors.".to_owned())),
+        }
+    }
+
+    /// Calls a part that returns whole numbers.
+    ///
+    /// # Errors
+    ///
+    /// Stops as [`Trial::values`] does, or if something else came.
+    pub fn ints(&mut self, args: Vec<(&'static str, Value)>) -> Result<Vec<i64>, Stop> {
+        match self.values(args)?.as_slice() {
+            [Value::Ints(ints)] => Ok(ints.clone()),
+            [Value::Int(int)] => Ok(vec![*int]),
+            _ => Err(self.wrong("It did not return whole numbers.".to_owned())),
+        }
+    }
+
+    /// Calls a part that must return an error, and returns its text.
+    ///
+    /// # Errors
+    ///
+    /// Stops if it returns a result or panics; `case` says what was wrong with the input.
+    pub fn refuses(
+        &mut self,
+        case: &str,
+        args: Vec<(&'static str, Value)>,
+    ) -> Result<String, Stop> {
+        match self.ask(args)? {
+            Err(message) => Ok(message),
+            Ok(_) => Err(self.wrong(format!(
+                "It returned a result although {case}; its contract asks for an error."
+            ))),
+        }
+    }
+
+    /// Asks for the gradient of `Σ cotangent · part(args)`, one entry for each tensor by name.
+    ///
+    /// # Errors
+    ///
+    /// Stops as [`Trial::values`] does, or if something else came.
+    pub fn gradients(
+        &mut self,
+        args: Vec<(&'static str, Value)>,
+        cotangents: &[&Array],
+    ) -> Result<BTreeMap<String, Option<Array>>, Stop> {
+        self.remember(&args);
+        let names: Vec<&str> = args.iter().map(|(name, _)| *name).collect();
+        let question = Question::Gradient {
+            part: self.part.to_owned(),
+            args: args.into_iter().map(|(_, value)| value).collect(),
+            cotangents: cotangents.iter().map(|cotangent| cotangent.to_raw()).collect(),
+        };
+        let gradients = match self.subject.ask(&question).map_err(Stop::Died)? {
+            Reply::Gradients(gradients) if gradients.len() == names.len() => gradients,
+            Reply::Panic(panic) => return Err(self.panicked(&panic)),
+            Reply::Error(message) => {
+                let said = translate(&message);
+                return Err(
+                    self.wrong(format!("Asked for gradients, it returned an error: {said}"))
+                );
+            }
+            _ => return Err(Stop::Died(not_an_answer())),
+        };
+        let mut found = BTreeMap::new();
+        for (name, gradient) in names.into_iter().zip(gradients) {
+            match gradient {
+                Gradient::NotDifferentiable => {}
+                Gradient::Tensor(raw) => {
+                    found.insert(name.to_owned(), self.read_optional(raw)?);
+                }
+                Gradient::Named(set) => {
+                    for (inner, raw) in set {
+                        found.insert(format!("{name}.{inner}"), self.read_optional(raw)?);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Proves that a gradient reaches every tensor in `args`, and is the oracle's.
+    ///
+    /// Tensors are sent as `f64`; the oracle's gradient comes from central differences.
+    ///
+    /// # Errors
+    ///
+    /// Stops as [`Trial::gradients`] does, or if a gradient is missing or wrong.
+    pub fn gradient_matches(
+        &mut self,
+        args: Vec<(&'static str, Value)>,
+        oracle: impl Fn(&Inputs) -> Array,
+    ) -> Outcome {
+        let args: Vec<_> = args.into_iter().map(|(name, value)| (name, in_double(value))).collect();
+        let inputs = Inputs::of(&args);
+        let shape = oracle(&inputs).shape().to_vec();
+        let cotangent = self.rng.normal_array(&shape).to(DType::F64);
+        let found = self.gradients(args, &[&cotangent])?;
+        for name in inputs.differentiable() {
+            let Some(Some(gradient)) = found.get(name) else {
+                return Err(self.wrong(format!(
+                    "No gradient reaches `{name}`: an operation on the way has no backward pass, \
+                     or the value left the graph (detach, to_vec, a new tensor)."
+                )));
+            };
+            let expected = numeric_gradient(inputs.get(name), |point| {
+                oracle(&inputs.with(name, point.clone())).dot(&cotangent)
+            });
+            let scale = expected.max_abs().max(1.0);
+            let label = format!("gradient of {name}");
+            self.close(&label, gradient, &expected, Tolerance::GRADIENT.at_scale(scale))?;
+        }
+        Ok(())
+    }
+
+    /// Proves that a result is the expected one.
+    ///
+    /// # Errors
+    ///
+    /// Stops if dtype, shape or any element differs.
+    pub fn close(
+        &mut self,
+        name: &str,
+        got: &Array,
+        expected: &Array,
+        tolerance: Tolerance,
+    ) -> Outcome {
+        match compare(name, got, expected, tolerance) {
+            Ok(used) => {
+                self.margins.push(Margin { name: name.to_owned(), dtype: got.dtype(), used });
+                Ok(())
+            }
+            Err(finding) => {
+                Err(Stop::Wrong(Box::new(Finding { inputs: self.asked.clone(), ..*finding })))
+            }
+        }
+    }
+
+    /// Proves that whole numbers are the expected ones.
+    ///
+    /// # Errors
+    ///
+    /// Stops if they differ.
+    pub fn equal(&mut self, name: &str, got: &[i64], expected: &[i64]) -> Outcome {
+        self.ensure(got == expected, || format!("`{name}` is {got:?}; expected {expected:?}."))
+    }
+
+    /// Proves that something holds.
+    ///
+    /// # Errors
+    ///
+    /// Stops with the sentence if it does not.
+    pub fn ensure(&mut self, holds: bool, sentence: impl FnOnce() -> String) -> Outcome {
+        if holds { Ok(()) } else { Err(self.wrong(sentence())) }
+    }
+
+    /// Makes a stop that says what is wrong.
+    #[must_use]
+    pub fn wrong(&self, sentence: String) -> Stop {
+        let (what, inputs) = (vec![sentence], self.asked.clone());
+        Stop::Wrong(Box::new(Finding { what, inputs, ..Finding::default() }))
+    }
+
+    /// Calls the part; an error that it returned comes back as text.
+    fn ask(
+        &mut self,
+        args: Vec<(&'static str, Value)>,
+    ) -> Result<Result<Vec<Value>, String>, Stop> {
+        self.remember(&args);
+        let args = args.into_iter().map(|(_, value)| value).collect();
+        let question = Question::Call { part: self.part.to_owned(), args };
+        match self.subject.ask(&question).map_err(Stop::Died)? {
+            Reply::Values(values, usage) => {
+                self.usage = usage;
+                Ok(Ok(values))
+            }
+            Reply::Error(message) => Ok(Err(message)),
+            Reply::Panic(panic) => Err(self.panicked(&panic)),
+            Reply::Opened { .. } | Reply::Gradients(_) => Err(Stop::Died(not_an_answer())),
+        }
+    }
+
+    fn panicked(&self, panic: &protocol::Panic) -> Stop {
+        if let Some(plan) = panic.message.strip_prefix(TODO) {
+            return Stop::NotStarted(plan.trim_start_matches(": ").to_owned());
+        }
+        Stop::Wrong(Box::new(Finding {
+            what: vec![format!("It panicked: {}", translate(&panic.message))],
+            location: panic.location.clone(),
+            inputs: self.asked.clone(),
+            ..Finding::default()
+        }))
+    }
+
+    fn read(&self, value: &Value) -> Result<Array, Stop> {
+        match value {
+            Value::Tensor(raw) => self.read_raw(raw),
+            _ => Err(self.wrong("It returned something other than a tensor.".to_owned())),
+        }
+    }
+
+    fn read_raw(&self, raw: &RawTensor) -> Result<Array, Stop> {
+        Array::from_raw(raw).map_err(|error| {
+            Stop::Died(Death { what: vec![format!("{error}.")], ..not_an_answer() })
+        })
+    }
+
+    fn read_optional(&self, raw: Option<RawTensor>) -> Result<Option<Array>, Stop> {
+        raw.map(|raw| self.read_raw(&raw)).transpose()
+    }
+
+    fn remember(&mut self, args: &[(&'static str, Value)]) {
+        let input = |(name, value): &(&str, Value)| Input {
+            name: (*name).to_owned(),
+            description: describe(value),
+        };
+        self.asked = args.iter().map(input).collect();
+    }
+}
+
+fn not_an_answer() -> Death {
+    let what = vec!["What came is not an answer to what was asked.".to_owned()];
+    Death { verdict: report::Verdict::ProtocolViolation, what }
+}
+
+/// Sends floating-point tensors as `f64`.
+fn in_double(value: Value) -> Value {
+    let double = |raw: RawTensor| match Array::from_raw(&raw) {
+        Ok(array) if array.dtype().is_float() => array.to(DType::F64).to_raw(),
+        _ => raw,
+    };
+    match value {
+        Value::Tensor(raw) => Value::Tensor(double(raw)),
+        Value::Named(set) => {
+            Value::Named(set.into_iter().map(|(name, raw)| (name, double(raw))).collect())
+        }
+        other => other,
+    }
+}
+
+/// Longest description of an argument, in characters.
+const DESCRIPTION: usize = 160;
+
+fn describe(value: &Value) -> String {
+    let text = match value {
+        Value::None => "none".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Text(text) => format!("{text:?}"),
+        Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+        Value::Ints(ints) => format!("{ints:?}"),
+        Value::Texts(texts) => format!("{texts:?}"),
+        Value::Tensor(raw) => describe_raw(raw),
+        Value::Named(set) => {
+            let each: Vec<_> =
+                set.iter().map(|(name, raw)| format!("{name}: {}", describe_raw(raw))).collect();
+            each.join(", ")
+        }
+    };
+    if text.chars().count() <= DESCRIPTION {
+        return text;
+    }
+    text.chars().take(DESCRIPTION).chain(['…']).collect()
+}
+
+fn describe_raw(raw: &RawTensor) -> String {
+    match Array::from_raw(raw) {
+        Ok(array) if array.values().len() <= 12 && array.rank() <= 1 => {
+            let values: Vec<_> =
+                array.values().iter().map(|&value| crate::compare::number(value)).collect();
+            format!("{} [{}]", array.dtype().name(), values.join(", "))
+        }
+        Ok(array) => array.describe(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Says in a learner's words what candle says in its own.
+fn translate(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    if message.contains("non-contiguous") || message.contains("MatMulUnexpectedStriding") {
+        return format!(
+            "{first}. An operand of the matmul is not contiguous, as splitting heads or a \
+             transpose leaves it; call `.contiguous()?` on it first."
+        );
+    }
+    let kept: Vec<&str> = message.lines().take(4).collect();
+    kept.join(" ")
+}

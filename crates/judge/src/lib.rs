@@ -1,1 +1,18 @@
-//! The trusted end: asks, compares, recognises, reports.
+//! The trusted end: spawns the subject, asks, compares, recognises, and reports.
+//!
+//! [`Run`] judges an exercise part by part and hands every [`report::Event`] to its listener; the
+//! binary prints them as JSON lines.
+//!
+//! **Invariant:** a learner's code runs only behind [`jail`], never in this process, and nothing
+//! that it prints, returns or exits with becomes a verdict.
+
+mod ending;
+mod prints;
+mod process;
+mod recognise;
+mod run;
+mod source;
+
+pub use process::{Budget, Process};
+pub use run::{Faulty, Run, Who};
+pub use source::{Offence, Sources};

@@ -1,0 +1,94 @@
+//! `judge EXERCISE --subject PROGRAM`: judges a program and prints JSON lines.
+//!
+//! People run `cargo xtask check`, which runs this.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    io::{Write as _, stdout},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::Parser;
+use judge::{Run, Who};
+use protocol::DeviceKind;
+
+/// Judges one exercise and prints what it found, one JSON object a line.
+#[derive(Parser)]
+struct Arguments {
+    /// The exercise to judge.
+    exercise: String,
+    /// The program that serves the answer.
+    #[arg(long, required_unless_present = "impostor")]
+    subject: Option<PathBuf>,
+    /// The folder with the answer's sources, for rules about what it may call.
+    #[arg(long)]
+    source: Option<PathBuf>,
+    /// Judge only this part; may be repeated.
+    #[arg(long)]
+    part: Vec<String>,
+    /// Repeats a run exactly.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where the answer computes.
+    #[arg(long, default_value = "cpu", value_parser = device)]
+    device: DeviceKind,
+    /// Judge a known wrong answer instead, `part::impostor`, as if a learner had written it.
+    #[arg(long)]
+    impostor: Option<String>,
+    /// Refuse to run the answer if it cannot be fully confined.
+    #[arg(long)]
+    strict: bool,
+}
+
+fn main() -> ExitCode {
+    jail::enter_if_asked();
+    match judge(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(70)
+        }
+    }
+}
+
+fn judge(arguments: Arguments) -> anyhow::Result<()> {
+    let exercise = arguments.exercise;
+    let suite = checks::find(&exercise).with_context(|| format!("{exercise} has no checks"))?;
+    let who = match (&arguments.impostor, arguments.subject) {
+        (Some(impostor), _) => Who::impostor(suite, impostor)?,
+        (None, Some(program)) => Who::Program(program),
+        (None, None) => unreachable!("invariant: clap asks for one of the two"),
+    };
+    let run = Run {
+        suite,
+        who,
+        source: arguments.source,
+        parts: arguments.part,
+        seed: arguments.seed.unwrap_or_else(fresh_seed),
+        device: arguments.device,
+        strict: arguments.strict,
+    };
+    let mut stdout = stdout().lock();
+    run.judge(&mut |event| {
+        serde_json::to_writer(&mut stdout, event)?;
+        writeln!(stdout)?;
+        stdout.flush()
+    })
+}
+
+/// A seed that differs from run to run and is short enough to type.
+fn fresh_seed() -> u64 {
+    RandomState::new().hash_one("seed") % 1_000_000
+}
+
+fn device(name: &str) -> Result<DeviceKind, String> {
+    match name {
+        "cpu" => Ok(DeviceKind::Cpu),
+        "cuda" => Ok(DeviceKind::Cuda),
+        "metal" => Ok(DeviceKind::Metal),
+        _ => Err("expected cpu, cuda or metal".to_owned()),
+    }
+}

@@ -1,0 +1,226 @@
+//! A subject in its own process: asking it, with a deadline.
+//!
+//! **Invariant:** every exchange ends, with one reply that carries the question's id or with a
+//! [`Death`]; after a death the process is gone.
+
+use std::{
+    collections::hash_map::RandomState,
+    ffi::OsString,
+    hash::BuildHasher as _,
+    io::Write,
+    path::Path,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use checks::{Death, Subject};
+use jail::{Command, Limits, Output, Prisoner};
+use protocol::{CHANNEL_VARIABLE, DeviceKind, FrameError, Question, Reply, VERSION};
+use report::{Isolation, Verdict};
+
+use crate::ending;
+
+/// How much one exchange may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Processor time.
+    pub cpu: Duration,
+    /// Wall time in which the subject makes no progress on the processor.
+    pub idle: Duration,
+    /// Wall time in all; only a backstop, since the machine may be busy.
+    pub wall: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { cpu: seconds(3), idle: seconds(6), wall: seconds(30) }
+    }
+}
+
+/// Processor time that counts as progress, so that a sleeper's own upkeep does not.
+const PROGRESS: Duration = Duration::from_millis(20);
+
+/// How often a slow subject is looked at.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Largest reply: this much, and so many times the question.
+const REPLY_BYTES: usize = 4 << 20;
+const REPLY_FACTOR: usize = 16;
+
+/// A subject behind the border.
+pub struct Process {
+    prisoner: Prisoner,
+    /// Encoded questions, with the most bytes that the reply may have.
+    questions: Sender<Vec<u8>>,
+    bounds: Sender<usize>,
+    replies: Receiver<Result<(u64, Reply), FrameError>>,
+    next_id: u64,
+    budget: Budget,
+    parts: Vec<String>,
+    start: Duration,
+}
+
+impl Process {
+    /// Starts `program` in the jail and opens the protocol with it.
+    ///
+    /// # Errors
+    ///
+    /// Fails outside if the jail cannot start it, inside if the program then dies or misbehaves.
+    pub fn start(
+        program: &Path,
+        device: DeviceKind,
+        budget: Budget,
+        strict: bool,
+    ) -> Result<Result<Self, Death>, jail::JailError> {
+        let begun = Instant::now();
+        let mut prisoner = jail::spawn(&command(program, strict))?;
+        let (mut from_subject, to_subject) = prisoner.take_channel();
+        let (questions, to_write) = channel();
+        let (bounds, to_expect) = channel();
+        let (heard, replies) = channel();
+        thread::spawn(move || write_all(to_subject, &to_write));
+        thread::spawn(move || {
+            // A bound for each reply; frames beyond the last question are taken, to be refused.
+            for bound in to_expect {
+                let reply = protocol::receive(&mut from_subject, bound);
+                let is_last = reply.is_err();
+                if heard.send(reply).is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        // Not to be guessed: a reply prepared before its question has another id.
+        let next_id = RandomState::new().hash_one("id");
+        let (parts, start) = (Vec::new(), Duration::ZERO);
+        let mut process =
+            Self { prisoner, questions, bounds, replies, next_id, budget, parts, start };
+        let opened = process.ask(&Question::Open { version: VERSION, device });
+        process.start = begun.elapsed();
+        Ok(opened.and_then(|reply| match reply {
+            Reply::Opened { version: VERSION, parts } => Ok(Self { parts, ..process }),
+            Reply::Error(message) => Err(process.violated(format!("It did not open: {message}"))),
+            _ => Err(process.violated("It did not open with its parts.".to_owned())),
+        }))
+    }
+
+    /// The parts that it has.
+    #[must_use]
+    pub fn parts(&self) -> &[String] {
+        &self.parts
+    }
+
+    /// Wall time from spawning it to its first answer.
+    #[must_use]
+    pub fn start_time(&self) -> Duration {
+        self.start
+    }
+
+    /// The walls around it.
+    #[must_use]
+    pub fn isolation(&self) -> &Isolation {
+        self.prisoner.isolation()
+    }
+
+    /// What it printed so far.
+    #[must_use]
+    pub fn output(&self) -> Output {
+        self.prisoner.output()
+    }
+
+    fn wait_for_reply(&mut self, id: u64) -> Result<Reply, Death> {
+        let asked = Instant::now();
+        let cpu_before = self.prisoner.cpu_time().unwrap_or_default();
+        let mut progress = (asked, cpu_before);
+        loop {
+            match self.replies.recv_timeout(LOOK) {
+                Ok(Ok((found, reply))) if found == id => return Ok(reply),
+                Ok(Ok(_)) => {
+                    return Err(
+                        self.violated("It sent an answer that nobody asked for.".to_owned())
+                    );
+                }
+                Ok(Err(error)) => return Err(self.broke(&error)),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.broke(&FrameError::Closed)),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let cpu = self.prisoner.cpu_time().unwrap_or(cpu_before);
+            if cpu > progress.1 + PROGRESS {
+                progress = (Instant::now(), cpu);
+            }
+            if self.prisoner.is_over_output_limit() {
+                return Err(self.broke(&FrameError::Closed));
+            }
+            if cpu.saturating_sub(cpu_before) > self.budget.cpu {
+                return Err(self.end(ending::too_much_cpu(self.budget.cpu)));
+            }
+            if progress.0.elapsed() > self.budget.idle || asked.elapsed() > self.budget.wall {
+                return Err(self.end(ending::waited_too_long(asked.elapsed())));
+            }
+        }
+    }
+
+    /// Finds out why the channel gave no reply.
+    fn broke(&mut self, error: &FrameError) -> Death {
+        match error {
+            FrameError::Closed | FrameError::Io(_) => {
+                let ended = self.prisoner.wait(Duration::from_millis(500));
+                let output = self.prisoner.output();
+                self.end(ending::diagnose(ended, &output, self.budget))
+            }
+            FrameError::TooLong { .. } | FrameError::Malformed(_) => {
+                self.violated(format!("What it sent is not an answer: {error}."))
+            }
+        }
+    }
+
+    fn violated(&mut self, sentence: String) -> Death {
+        self.end(Death { verdict: Verdict::ProtocolViolation, what: vec![sentence] })
+    }
+
+    fn end(&mut self, death: Death) -> Death {
+        self.prisoner.kill();
+        death
+    }
+}
+
+impl Subject for Process {
+    fn ask(&mut self, question: &Question) -> Result<Reply, Death> {
+        if self.replies.try_recv().is_ok_and(|early| early.is_ok()) {
+            return Err(self.violated("It sent an answer that nobody asked for.".to_owned()));
+        }
+        self.next_id = self.next_id.wrapping_add(1);
+        let frame = protocol::frame::encode(self.next_id, question).map_err(|error| Death {
+            verdict: Verdict::JudgeFault,
+            what: vec![format!("The question could not be asked: {error}.")],
+        })?;
+        // Both threads end only when the channel breaks, which waiting for the reply finds out.
+        let _ = self.bounds.send(REPLY_BYTES + REPLY_FACTOR * frame.len());
+        let _ = self.questions.send(frame);
+        self.wait_for_reply(self.next_id)
+    }
+}
+
+fn command(program: &Path, strict: bool) -> Command {
+    let variable = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+    Command {
+        program: program.to_owned(),
+        args: Vec::new(),
+        // Small tensors are several times faster on one thread, and candle appends twenty lines
+        // to every error if backtraces are on.
+        env: vec![variable("RAYON_NUM_THREADS", "1"), variable("RUST_BACKTRACE", "0")],
+        channel_variable: CHANNEL_VARIABLE.to_owned(),
+        limits: Limits { cpu: Duration::from_secs(60), ..Limits::default() },
+        strict,
+    }
+}
+
+/// Writes frames until the channel or the sender closes.
+fn write_all(mut channel: Box<dyn Write + Send>, frames: &Receiver<Vec<u8>>) {
+    for frame in frames {
+        if channel.write_all(&frame).and_then(|()| channel.flush()).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Recognition: which known mistake gives exactly this?
+//!
+//! **Invariant:** an impostor is named only if it fails the same check on the same inputs, and
+//! every reply that it gave there agrees with the subject's.
+
+use std::collections::BTreeMap;
+
+use checks::{Array, Check, Death, Local, Part, Subject, Suite, Trial};
+use protocol::{DType, Gradient, Question, RawTensor, Reply, Value};
+use report::Recognised;
+
+/// How far two answers that make the same mistake may be apart, relative to their size.
+const SAME: f64 = 1e-3;
+
+/// Keeps the replies that a subject gives.
+pub(crate) struct Recorder<'a> {
+    subject: &'a mut dyn Subject,
+    replies: Vec<Reply>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(crate) fn new(subject: &'a mut dyn Subject) -> Self {
+        Self { subject, replies: Vec::new() }
+    }
+
+    pub(crate) fn into_replies(self) -> Vec<Reply> {
+        self.replies
+    }
+}
+
+impl Subject for Recorder<'_> {
+    fn ask(&mut self, question: &Question) -> Result<Reply, Death> {
+        let reply = self.subject.ask(question)?;
+        self.replies.push(reply.clone());
+        Ok(reply)
+    }
+}
+
+/// Names the impostor that fails `check` as the subject did, if there is one.
+pub(crate) fn recognise(
+    suite: &Suite,
+    part: &Part,
+    check: &Check,
+    seed: u64,
+    replies: &[Reply],
+) -> Option<Recognised> {
+    let suspects = part.impostors.iter().filter(|impostor| impostor.caught_by == check.name);
+    let guilty = suspects.into_iter().find(|impostor| {
+        let mut local = Local::new(impostor.answer);
+        let mut recorder = Recorder::new(&mut local);
+        let mut trial = Trial::new(&mut recorder, suite.exercise, part.name, check.name, seed);
+        let fails = (check.run)(&mut trial).is_err();
+        fails && same_replies(&recorder.into_replies(), replies)
+    })?;
+    Some(Recognised { impostor: guilty.name.to_owned(), diagnosis: guilty.diagnosis.to_owned() })
+}
+
+fn same_replies(ours: &[Reply], theirs: &[Reply]) -> bool {
+    ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same_reply(a, b))
+}
+
+fn same_reply(ours: &Reply, theirs: &Reply) -> bool {
+    match (ours, theirs) {
+        (Reply::Values(ours, _), Reply::Values(theirs, _)) => {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same_value(a, b))
+        }
+        (Reply::Gradients(ours), Reply::Gradients(theirs)) => {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same_gradient(a, b))
+        }
+        (Reply::Error(_), Reply::Error(_)) | (Reply::Panic(_), Reply::Panic(_)) => true,
+        _ => false,
+    }
+}
+
+fn same_value(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Tensor(ours), Value::Tensor(theirs)) => same_tensor(ours, theirs),
+        (Value::Named(ours), Value::Named(theirs)) => same_named(ours, theirs, same_tensor),
+        (Value::Float(ours), Value::Float(theirs)) => same_number(*ours, *theirs, ours.abs()),
+        (ours, theirs) => ours == theirs,
+    }
+}
+
+fn same_gradient(ours: &Gradient, theirs: &Gradient) -> bool {
+    match (ours, theirs) {
+        (Gradient::NotDifferentiable, Gradient::NotDifferentiable) => true,
+        (Gradient::Tensor(ours), Gradient::Tensor(theirs)) => same_optional(ours, theirs),
+        (Gradient::Named(ours), Gradient::Named(theirs)) => same_named(ours, theirs, same_optional),
+        _ => false,
+    }
+}
+
+fn same_optional(ours: &Option<RawTensor>, theirs: &Option<RawTensor>) -> bool {
+    match (ours, theirs) {
+        (None, None) => true,
+        (Some(ours), Some(theirs)) => same_tensor(ours, theirs),
+        _ => false,
+    }
+}
+
+fn same_named<T>(
+    ours: &BTreeMap<String, T>,
+    theirs: &BTreeMap<String, T>,
+    same: impl Fn(&T, &T) -> bool,
+) -> bool {
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|((name, a), (other, b))| name == other && same(a, b))
+}
+
+fn same_tensor(ours: &RawTensor, theirs: &RawTensor) -> bool {
+    let (Ok(ours), Ok(theirs)) = (Array::from_raw(ours), Array::from_raw(theirs)) else {
+        return false;
+    };
+    if ours.shape() != theirs.shape() || ours.dtype() != theirs.dtype() {
+        return false;
+    }
+    let scale = if matches!(ours.dtype(), DType::U8 | DType::U32 | DType::I64) {
+        0.0
+    } else {
+        ours.max_abs()
+    };
+    ours.values().iter().zip(theirs.values()).all(|(&a, &b)| same_number(a, b, scale))
+}
+
+fn same_number(ours: f64, theirs: f64, scale: f64) -> bool {
+    (ours.is_nan() && theirs.is_nan())
+        || ours.to_bits() == theirs.to_bits()
+        || (ours - theirs).abs() <= SAME * scale
+}

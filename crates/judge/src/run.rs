@@ -1,0 +1,319 @@
+//! A run: an exercise judged part by part.
+//!
+//! **Invariant:** a part passes only if every declared check ran and held; after a death the next
+//! part gets a fresh subject.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use checks::{Death, Local, Part, Stop, Subject, Suite, Trial};
+use protocol::DeviceKind;
+use report::{
+    Declared, Event, Finding, Finished, Isolation, PartReport, Prints, Started, VERSION, Verdict,
+};
+
+use crate::{
+    Budget, Process, Sources,
+    prints::{Mark, neutralise_finding},
+    recognise::{Recorder, recognise},
+};
+
+/// Takes the events of a run, in order.
+pub(crate) type Listener<'a> = &'a mut dyn FnMut(&Event) -> io::Result<()>;
+
+/// What to judge, and how.
+#[derive(Debug)]
+pub struct Run {
+    /// The exercise's checks.
+    pub suite: &'static Suite,
+    /// Whose answer is judged.
+    pub who: Who,
+    /// Folder of the answer's sources, for rules about what it may call.
+    pub source: Option<PathBuf>,
+    /// Names of the parts to judge; empty for all.
+    pub parts: Vec<String>,
+    /// Repeats a run exactly.
+    pub seed: u64,
+    /// Where the subject computes.
+    pub device: DeviceKind,
+    /// Whether to refuse to run a subject that cannot be fully confined.
+    pub strict: bool,
+}
+
+/// Whose answer is judged.
+#[derive(Clone, Debug)]
+pub enum Who {
+    /// A program in the jail.
+    Program(PathBuf),
+    /// A known wrong answer to one part, in our own process.
+    Impostor(Faulty),
+}
+
+/// A known wrong answer to one part.
+#[derive(Clone, Copy, Debug)]
+pub struct Faulty {
+    part: &'static str,
+    answer: Local,
+}
+
+impl Who {
+    /// Finds the impostor `part::name`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is none.
+    pub fn impostor(suite: &'static Suite, place: &str) -> anyhow::Result<Self> {
+        let (part, name) = place.split_once("::").context("name an impostor as part::impostor")?;
+        let part = suite.part(part).with_context(|| format!("there is no part {part}"))?;
+        let found = part.impostors.iter().find(|impostor| impostor.name == name);
+        let impostor = found.with_context(|| {
+            let names: Vec<_> = part.impostors.iter().map(|impostor| impostor.name).collect();
+            format!("{} has no impostor {name}; it has {}", part.name, names.join(", "))
+        })?;
+        Ok(Self::Impostor(Faulty { part: part.name, answer: Local::new(impostor.answer) }))
+    }
+}
+
+impl Run {
+    /// Judges every part that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a part's name is unknown, the jail cannot start the subject, or the listener does
+    /// not take an event.
+    pub fn judge(&self, listener: Listener<'_>) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let parts = self.asked_parts()?;
+        let sources = self.source.as_deref().map(Sources::read).transpose();
+        let sources = sources.context("the answer's sources cannot be read")?.unwrap_or_default();
+        let mut cell = Cell::open(self)?;
+        listener(&Event::Started(self.started(&parts, cell.isolation())))?;
+        let mut finished = Finished {
+            tally: BTreeMap::new(),
+            checks_run: 0,
+            checks_declared: 0,
+            millis: 0.0,
+            start_millis: millis(cell.start_time()),
+        };
+        for part in parts {
+            let report = self.judge_part(part, &sources, &mut cell)?;
+            finished.checks_run += report.checks_run;
+            finished.checks_declared += report.checks_declared;
+            *finished.tally.entry(verdict_name(report.verdict)?).or_default() += 1;
+            listener(&Event::Part(report))?;
+        }
+        finished.millis = millis(begun.elapsed());
+        listener(&Event::Finished(finished))?;
+        Ok(())
+    }
+
+    fn asked_parts(&self) -> anyhow::Result<Vec<&'static Part>> {
+        if let Some(unknown) = self.parts.iter().find(|name| self.suite.part(name).is_none()) {
+            bail!("{} has no part {unknown}", self.suite.exercise);
+        }
+        let asked = |part: &&Part| match &self.who {
+            Who::Impostor(faulty) => part.name == faulty.part,
+            Who::Program(_) => self.parts.is_empty() || self.parts.iter().any(|n| n == part.name),
+        };
+        Ok(self.suite.parts.iter().copied().filter(asked).collect())
+    }
+
+    fn started(&self, parts: &[&Part], isolation: Isolation) -> Started {
+        let declared =
+            |part: &&Part| Declared { part: part.name.to_owned(), checks: part.checks.len() };
+        Started {
+            version: VERSION,
+            exercise: self.suite.exercise.to_owned(),
+            seed: self.seed,
+            device: format!("{:?}", self.device).to_lowercase(),
+            isolation,
+            parts: parts.iter().map(declared).collect(),
+        }
+    }
+
+    fn judge_part(
+        &self,
+        part: &Part,
+        sources: &Sources,
+        cell: &mut Cell,
+    ) -> anyhow::Result<PartReport> {
+        let begun = Instant::now();
+        let (checks_run, outcome, prints) = match refused(part, sources) {
+            Some(finding) => (0, Some((Verdict::Refused, finding)), Prints::default()),
+            None => {
+                cell.revive(self)?;
+                let mark = cell.mark();
+                let (checks_run, outcome) = self.run_checks(part, cell);
+                (checks_run, outcome, cell.prints_since(mark))
+            }
+        };
+        let (verdict, finding) = match outcome {
+            Some((verdict, finding)) => (verdict, Some(neutralise_finding(finding))),
+            None if checks_run == part.checks.len() && checks_run > 0 => (Verdict::Passed, None),
+            None => (Verdict::JudgeFault, None),
+        };
+        Ok(PartReport {
+            part: part.name.to_owned(),
+            verdict,
+            checks_run,
+            checks_declared: part.checks.len(),
+            finding,
+            prints,
+            millis: millis(begun.elapsed()),
+        })
+    }
+
+    /// Runs a part's checks until one does not hold; says how many ran, and why it stopped.
+    fn run_checks(&self, part: &Part, cell: &mut Cell) -> (usize, Option<(Verdict, Finding)>) {
+        let subject = match cell.subject(part) {
+            Ok(subject) => subject,
+            Err(stopped) => return (0, Some(*stopped)),
+        };
+        for (n, check) in part.checks.iter().enumerate() {
+            let mut recorder = Recorder::new(subject);
+            let exercise = self.suite.exercise;
+            let mut trial = Trial::new(&mut recorder, exercise, part.name, check.name, self.seed);
+            let outcome = (check.run)(&mut trial);
+            let replies = recorder.into_replies();
+            let Err(stop) = outcome else { continue };
+            let finding = |finding: Finding| Finding {
+                check: check.name.to_owned(),
+                promise: check.promise.to_owned(),
+                ..finding
+            };
+            let stopped = match stop {
+                Stop::NotStarted(plan) => {
+                    let what = vec![format!("The plan: {plan}.")];
+                    (Verdict::NotStarted, Finding { what, ..Finding::default() })
+                }
+                Stop::Died(Death { verdict, what }) => {
+                    cell.bury();
+                    (verdict, finding(Finding { what, ..Finding::default() }))
+                }
+                Stop::Wrong(wrong) => {
+                    let recognised = recognise(self.suite, part, check, self.seed, &replies);
+                    (Verdict::Wrong, finding(Finding { recognised, ..*wrong }))
+                }
+            };
+            // What says `todo!` was not judged.
+            let checks_run = if stopped.0 == Verdict::NotStarted { n } else { n + 1 };
+            return (checks_run, Some(stopped));
+        }
+        (part.checks.len(), None)
+    }
+}
+
+/// Says which rule about its source a part breaks.
+fn refused(part: &Part, sources: &Sources) -> Option<Finding> {
+    let rule = part.rule.as_ref()?;
+    let offence = sources.offence(part.name, rule)?;
+    let what = vec![format!("`{}` may not be called here. {}", offence.name, rule.reason)];
+    let promise = "The source keeps to the rule of the exercise.".to_owned();
+    Some(Finding { what, promise, location: Some(offence.location), ..Finding::default() })
+}
+
+/// Where the subject lives, while it lives.
+enum Cell {
+    Local(Local),
+    Jailed(Box<Process>),
+    /// Ended, but for what it printed; the next part gets a fresh one.
+    Dead(Box<Process>),
+    /// It died before it could be asked anything, and would again.
+    Stillborn(Death),
+}
+
+impl Cell {
+    fn open(run: &Run) -> anyhow::Result<Self> {
+        match &run.who {
+            Who::Impostor(faulty) => Ok(Self::Local(faulty.answer)),
+            Who::Program(program) => {
+                let started = Process::start(program, run.device, Budget::default(), run.strict);
+                Ok(match started.context("the answer cannot be judged")? {
+                    Ok(process) => Self::Jailed(Box::new(process)),
+                    Err(death) => Self::Stillborn(death),
+                })
+            }
+        }
+    }
+
+    /// Starts a fresh subject if the last one died.
+    fn revive(&mut self, run: &Run) -> anyhow::Result<()> {
+        if matches!(self, Self::Dead(_)) {
+            *self = Self::open(run)?;
+        }
+        Ok(())
+    }
+
+    /// The subject, if it can be asked about `part`.
+    fn subject(&mut self, part: &Part) -> Result<&mut dyn Subject, Box<(Verdict, Finding)>> {
+        let stop = |verdict, what| Box::new((verdict, Finding { what, ..Finding::default() }));
+        match self {
+            Self::Local(local) => Ok(local),
+            Self::Jailed(process) if process.parts().iter().any(|name| name == part.name) => {
+                Ok(process.as_mut())
+            }
+            Self::Jailed(_) => {
+                let name = part.name;
+                let sentence = format!("There is no part `{name}`: restore it and its `#[part]`.");
+                Err(stop(Verdict::Wrong, vec![sentence]))
+            }
+            Self::Stillborn(death) => Err(stop(death.verdict, death.what.clone())),
+            Self::Dead(_) => unreachable!("invariant: a cell is revived before it is asked"),
+        }
+    }
+
+    /// Takes note that the subject died.
+    fn bury(&mut self) {
+        let stand_in = Self::Stillborn(Death { verdict: Verdict::JudgeFault, what: Vec::new() });
+        *self = match std::mem::replace(self, stand_in) {
+            Self::Jailed(process) => Self::Dead(process),
+            other => other,
+        };
+    }
+
+    fn isolation(&self) -> Isolation {
+        match self {
+            Self::Jailed(process) | Self::Dead(process) => process.isolation().clone(),
+            Self::Local(_) => Isolation { full: true, layers: Vec::new(), weakness: String::new() },
+            Self::Stillborn(_) => jail::isolation(),
+        }
+    }
+
+    fn start_time(&self) -> Duration {
+        match self {
+            Self::Jailed(process) | Self::Dead(process) => process.start_time(),
+            Self::Local(_) | Self::Stillborn(_) => Duration::ZERO,
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        match self {
+            Self::Jailed(process) | Self::Dead(process) => Mark::at(&process.output()),
+            _ => Mark::default(),
+        }
+    }
+
+    fn prints_since(&self, mark: Mark) -> Prints {
+        match self {
+            Self::Jailed(process) | Self::Dead(process) => mark.since(&process.output()),
+            _ => Prints::default(),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The verdict as the JSON lines spell it.
+fn verdict_name(verdict: Verdict) -> anyhow::Result<String> {
+    match serde_json::to_value(verdict)? {
+        serde_json::Value::String(name) => Ok(name),
+        other => bail!("a verdict was written as {other}"),
+    }
+}

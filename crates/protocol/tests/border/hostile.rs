@@ -9,6 +9,7 @@ use protocol::{
 use crate::{
     allocation::affordable,
     arbitrary::{question, reply},
+    config,
 };
 
 /// Reads `bytes` in every way that the two ends do; each must end, and within its memory.
@@ -56,7 +57,7 @@ fn damage(frame: &mut Vec<u8>, edits: &[(Index, u8)], cut: Option<Index>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(config())]
 
     #[test]
     fn arbitrary_bytes(bytes in vec(any::<u8>(), 0..512)) {

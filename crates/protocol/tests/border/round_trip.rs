@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use protocol::frame::{encode, receive};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::arbitrary::{question, raw_tensor, reply};
+use crate::{
+    arbitrary::{question, raw_tensor, reply},
+    config,
+};
 
 /// Compares as bytes, since a NaN is not itself.
 #[track_caller]
@@ -25,6 +28,8 @@ fn check<T: Serialize + DeserializeOwned + Debug>(id: u64, message: &T) {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn a_question_arrives(id: u64, question in question()) {
         check(id, &question);

@@ -1,0 +1,1 @@
+//! `bench loop`: from a real edit to the printed verdict, in a scratch copy.

@@ -5,5 +5,9 @@ use crate::Suite;
 mod oracle;
 mod pattern;
 
+mod pieces;
+mod sinusoidal;
+
 /// Everything that `cargo xtask check attention` asks.
-pub const SUITE: Suite = Suite { exercise: "attention", parts: &[&pattern::ATTENTION_PATTERN] };
+pub const SUITE: Suite =
+    Suite { exercise: "attention", parts: &[&pattern::ATTENTION_PATTERN, &sinusoidal::SINUSOIDAL] };

@@ -6,8 +6,11 @@ mod oracle;
 mod pattern;
 
 mod pieces;
+mod rotary;
 mod sinusoidal;
 
 /// Everything that `cargo xtask check attention` asks.
-pub const SUITE: Suite =
-    Suite { exercise: "attention", parts: &[&pattern::ATTENTION_PATTERN, &sinusoidal::SINUSOIDAL] };
+pub const SUITE: Suite = Suite {
+    exercise: "attention",
+    parts: &[&pattern::ATTENTION_PATTERN, &sinusoidal::SINUSOIDAL, &rotary::ROTARY],
+};

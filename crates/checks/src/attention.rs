@@ -5,6 +5,7 @@ use crate::Suite;
 mod oracle;
 mod pattern;
 
+mod alibi;
 mod pieces;
 mod rotary;
 mod sinusoidal;
@@ -12,5 +13,5 @@ mod sinusoidal;
 /// Everything that `cargo xtask check attention` asks.
 pub const SUITE: Suite = Suite {
     exercise: "attention",
-    parts: &[&pattern::ATTENTION_PATTERN, &sinusoidal::SINUSOIDAL, &rotary::ROTARY],
+    parts: &[&pattern::ATTENTION_PATTERN, &sinusoidal::SINUSOIDAL, &rotary::ROTARY, &alibi::ALIBI],
 };

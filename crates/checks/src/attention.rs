@@ -6,6 +6,8 @@ mod oracle;
 mod pattern;
 
 mod alibi;
+mod attend_oracle;
+mod grouped_query;
 mod pieces;
 mod rotary;
 mod sinusoidal;
@@ -13,5 +15,11 @@ mod sinusoidal;
 /// Everything that `cargo xtask check attention` asks.
 pub const SUITE: Suite = Suite {
     exercise: "attention",
-    parts: &[&pattern::ATTENTION_PATTERN, &sinusoidal::SINUSOIDAL, &rotary::ROTARY, &alibi::ALIBI],
+    parts: &[
+        &pattern::ATTENTION_PATTERN,
+        &sinusoidal::SINUSOIDAL,
+        &rotary::ROTARY,
+        &alibi::ALIBI,
+        &grouped_query::GROUPED_QUERY_ATTENTION,
+    ],
 };

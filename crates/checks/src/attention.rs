@@ -11,6 +11,7 @@ mod grouped_query;
 mod pieces;
 mod rotary;
 mod sinusoidal;
+mod sliding_window;
 
 /// Everything that `cargo xtask check attention` asks.
 pub const SUITE: Suite = Suite {
@@ -21,5 +22,6 @@ pub const SUITE: Suite = Suite {
         &rotary::ROTARY,
         &alibi::ALIBI,
         &grouped_query::GROUPED_QUERY_ATTENTION,
+        &sliding_window::SLIDING_WINDOW,
     ],
 };

@@ -8,6 +8,7 @@ mod pattern;
 mod alibi;
 mod attend_oracle;
 mod grouped_query;
+mod online_softmax;
 mod pieces;
 mod rotary;
 mod sinusoidal;
@@ -23,5 +24,6 @@ pub const SUITE: Suite = Suite {
         &alibi::ALIBI,
         &grouped_query::GROUPED_QUERY_ATTENTION,
         &sliding_window::SLIDING_WINDOW,
+        &online_softmax::ONLINE_SOFTMAX_ATTENTION,
     ],
 };

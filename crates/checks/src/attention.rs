@@ -7,6 +7,7 @@ mod pattern;
 
 mod alibi;
 mod attend_oracle;
+mod cached;
 mod grouped_query;
 mod online_softmax;
 mod pieces;
@@ -25,5 +26,6 @@ pub const SUITE: Suite = Suite {
         &grouped_query::GROUPED_QUERY_ATTENTION,
         &sliding_window::SLIDING_WINDOW,
         &online_softmax::ONLINE_SOFTMAX_ATTENTION,
+        &cached::CACHED_ATTENTION,
     ],
 };

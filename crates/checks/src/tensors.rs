@@ -3,8 +3,12 @@
 use crate::Suite;
 
 mod contract;
+mod log_sum_exp;
+mod rows;
 mod scatter_add;
 
 /// Everything that `cargo xtask check tensors` asks.
-pub const SUITE: Suite =
-    Suite { exercise: "tensors", parts: &[&contract::CONTRACT, &scatter_add::SCATTER_ADD] };
+pub const SUITE: Suite = Suite {
+    exercise: "tensors",
+    parts: &[&contract::CONTRACT, &scatter_add::SCATTER_ADD, &log_sum_exp::LOG_SUM_EXP],
+};

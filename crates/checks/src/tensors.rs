@@ -6,9 +6,15 @@ mod contract;
 mod log_sum_exp;
 mod rows;
 mod scatter_add;
+mod softmax;
 
 /// Everything that `cargo xtask check tensors` asks.
 pub const SUITE: Suite = Suite {
     exercise: "tensors",
-    parts: &[&contract::CONTRACT, &scatter_add::SCATTER_ADD, &log_sum_exp::LOG_SUM_EXP],
+    parts: &[
+        &contract::CONTRACT,
+        &scatter_add::SCATTER_ADD,
+        &log_sum_exp::LOG_SUM_EXP,
+        &softmax::SOFTMAX,
+    ],
 };

@@ -4,8 +4,10 @@ use crate::Suite;
 
 mod contract;
 mod log_sum_exp;
+mod ray_triangles;
 mod rows;
 mod scatter_add;
+mod scene;
 mod softmax;
 
 /// Everything that `cargo xtask check tensors` asks.
@@ -16,5 +18,6 @@ pub const SUITE: Suite = Suite {
         &scatter_add::SCATTER_ADD,
         &log_sum_exp::LOG_SUM_EXP,
         &softmax::SOFTMAX,
+        &ray_triangles::RAY_TRIANGLES,
     ],
 };

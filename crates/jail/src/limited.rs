@@ -141,6 +141,7 @@ impl Cell {
         Key(Arc::clone(&self.0))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "other systems cannot always tell")]
     pub(crate) fn id(&self) -> Option<u32> {
         Some(lock(&self.0).child.id())
     }

@@ -1,1 +1,2 @@
 //! Solution of the exercise tensors.
+pub mod algebra;

@@ -1,7 +1,9 @@
 //! The only files that a subject may open: the shared libraries that this program runs with.
 //!
 //! Judge and subjects are built by the same compiler against the same dependencies, so what the
-//! judge has mapped is what a subject needs, and no name from a subject is ever trusted.
+//! judge has mapped, and what comes with every C library, is what a subject needs.
+//!
+//! **Invariant:** no name that a subject chose is ever trusted.
 
 use std::{
     collections::BTreeSet,
@@ -15,6 +17,9 @@ use rustix::fs::{Mode, OFlags, open};
 
 /// The loader's index of libraries; only needed where they lie in unusual folders.
 const INDEX: &str = "/etc/ld.so.cache";
+/// What may lie beside a mapped library and be needed, even if the judge itself needs none of it.
+const COMPANIONS: [&str; 5] =
+    ["libm.so.6", "libgcc_s.so.1", "libdl.so.2", "libpthread.so.0", "librt.so.1"];
 const PROGRAM_HEADER_BYTES: usize = 56;
 const MAX_PATH_BYTES: usize = 4096;
 
@@ -35,17 +40,20 @@ impl Libraries {
     pub(super) fn find() -> io::Result<Self> {
         let program = fs::read_link("/proc/self/exe")?;
         let maps = fs::read_to_string("/proc/self/maps")?;
-        let paths = mapped_code(&maps, &program);
+        let mut paths = mapped_code(&maps, &program);
         let loader = loader_of(&File::open("/proc/self/exe")?)?;
         let mut folders: BTreeSet<PathBuf> =
             paths.iter().filter_map(|path| path.parent()).map(Path::to_owned).collect();
         if let Some(folder) = loader.as_deref().and_then(Path::parent) {
             folders.insert(folder.canonicalize()?);
         }
+        let folders = outermost(&folders);
+        let beside = |folder: &PathBuf| COMPANIONS.map(|name| folder.join(name).canonicalize());
+        paths.extend(folders.iter().flat_map(beside).flatten());
         let index = open_path(Path::new(INDEX)).ok().map(|index| (PathBuf::from(INDEX), index));
         Ok(Self {
             files: paths.iter().map(|path| open_path(path)).collect::<io::Result<_>>()?,
-            folders: outermost(&folders),
+            folders,
             loader,
             index,
         })

@@ -25,7 +25,7 @@ pub(super) fn impose(bounds: &Bounds, others: u64) -> io::Result<()> {
         (Resource::Nproc, bounds.threads + COMPANIONS + others),
         (Resource::Nofile, MAX_DESCRIPTORS),
         (Resource::Fsize, 0),
-        // With 0, a system that pipes core dumps to a program would still do so; with 1 it does not.
+        // With 0, a system that pipes core dumps to a program would still do so; not with 1.
         (Resource::Core, 1),
         (Resource::Memlock, 0),
         (Resource::Msgqueue, 0),

@@ -1,7 +1,7 @@
 //! The last steps of the process that becomes the subject.
 //!
-//! **Invariant:** the program is executed with every wall noted in [`Walls`] already up, and with
-//! no descriptor but its five.
+//! **Invariant:** the program is executed with every wall noted as standing already up, and
+//! with no descriptor but its five.
 
 use std::{
     convert::Infallible,

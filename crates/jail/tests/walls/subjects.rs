@@ -101,7 +101,8 @@ fn flood(stream: &mut dyn Write) {
 
 /// A judge with a subject, to be killed in the middle: prints the subject's process and waits.
 fn judge() {
-    let prisoner = jail::spawn(&crate::behaviours::command(["subject", "sleep"]));
-    println!("{}", prisoner.expect("it starts").id().expect("a process"));
+    let command = crate::behaviours::command(["subject", "sleep"]);
+    let prisoner = jail::spawn(&command).expect("it starts");
+    println!("{}", prisoner.id().expect("a process"));
     thread::sleep(Duration::from_mins(1));
 }

@@ -1,0 +1,160 @@
+//! The one cargo call of a check: building the answer and the judge.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    io::{BufRead as _, BufReader, IsTerminal as _, stderr},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+
+/// A build that takes longer than this shows a bar.
+const PATIENCE: Duration = Duration::from_millis(600);
+
+/// What a build came to.
+pub(crate) enum Built {
+    /// Programs by package.
+    Programs(BTreeMap<String, PathBuf>),
+    /// rustc has said why.
+    DoesNotCompile,
+}
+
+/// A line of cargo's own JSON, as far as we read it.
+#[derive(Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    CompilerArtifact {
+        package_id: String,
+        target: Target,
+        executable: Option<PathBuf>,
+        fresh: bool,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+enum Heard {
+    Message(Message),
+    Complaint(String),
+}
+
+/// Builds packages; compile errors go to standard error as rustc writes them.
+pub(crate) fn build(root: &Path, packages: &[&str]) -> anyhow::Result<Built> {
+    let mut command = cargo(root);
+    command.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--color"]);
+    command.arg(if wants_colour() { "always" } else { "never" });
+    command.args(packages.iter().flat_map(|package| ["--package", package]));
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cargo could not be started")?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (to_us, heard) = channel();
+    let complaints = to_us.clone();
+    thread::spawn(move || {
+        for line in stdout.into_iter().flat_map(|s| BufReader::new(s).lines()).map_while(Result::ok)
+        {
+            if let Ok(message) = serde_json::from_str(&line) {
+                let _ = to_us.send(Heard::Message(message));
+            }
+        }
+    });
+    thread::spawn(move || {
+        for line in stderr.into_iter().flat_map(|s| BufReader::new(s).lines()).map_while(Result::ok)
+        {
+            let _ = complaints.send(Heard::Complaint(line));
+        }
+    });
+    let programs = follow(&heard, root, packages);
+    let status = child.wait().context("cargo was lost")?;
+    Ok(if status.success() { Built::Programs(programs) } else { Built::DoesNotCompile })
+}
+
+/// Shows what cargo does until it is done, and collects the programs.
+fn follow(heard: &Receiver<Heard>, root: &Path, packages: &[&str]) -> BTreeMap<String, PathBuf> {
+    let begun = Instant::now();
+    let mut programs = BTreeMap::new();
+    let mut done = BTreeSet::new();
+    let mut bar: Option<ProgressBar> = None;
+    loop {
+        match heard.recv_timeout(Duration::from_millis(100)) {
+            Ok(Heard::Message(Message::CompilerArtifact {
+                package_id,
+                target,
+                executable,
+                fresh,
+            })) => {
+                if let Some(executable) = executable {
+                    programs.insert(target.name.clone(), executable);
+                }
+                done.insert(package_id);
+                if let Some(bar) = bar.as_ref().filter(|_| !fresh) {
+                    bar.set_message(target.name);
+                }
+            }
+            Ok(Heard::Message(Message::Other)) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Heard::Complaint(line)) => match &bar {
+                Some(bar) => bar.suspend(|| eprintln!("{line}")),
+                None => eprintln!("{line}"),
+            },
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if bar.is_none() && begun.elapsed() > PATIENCE && stderr().is_terminal() {
+            bar = Some(start_bar(n_packages(root, packages)));
+        }
+        if let Some(bar) = &bar {
+            bar.set_position(done.len() as u64);
+        }
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    programs
+}
+
+fn start_bar(total: usize) -> ProgressBar {
+    let bar = ProgressBar::new(total as u64);
+    let template = "  building  {bar:32} {pos}/{len} crates  {elapsed}  {msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// How many packages the build is made of, as far as cargo knows offline.
+fn n_packages(root: &Path, packages: &[&str]) -> usize {
+    let mut command = cargo(root);
+    command.args(["tree", "--quiet", "--offline", "--prefix", "none", "--format", "{p}"]);
+    command.args(["--edges", "normal,build", "--no-dedupe"]);
+    command.args(packages.iter().flat_map(|package| ["--package", package]));
+    let listed = command.stderr(Stdio::null()).output().map(|output| output.stdout);
+    let listed = String::from_utf8(listed.unwrap_or_default()).unwrap_or_default();
+    let names: BTreeSet<&str> = listed.lines().filter(|line| !line.is_empty()).collect();
+    names.len()
+}
+
+fn cargo(root: &Path) -> Command {
+    // Cargo sets CARGO to itself, so the learner's toolchain is the one we use.
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).env("RUST_BACKTRACE", "0");
+    command
+}
+
+fn wants_colour() -> bool {
+    stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,0 +1,175 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Graded machine-learning exercises: edit, check, understand.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Shows the course: order, state, points, minutes, difficulty.
+    List(Output),
+    /// Judges an exercise, or one part of it.
+    Check(Check),
+    /// Says what to do next.
+    Next,
+    /// Gives one more hint.
+    Hint(Name),
+    /// Puts an exercise back to its start; the text is kept.
+    Reset(Reset),
+    /// Shows the snapshots of an exercise, taken at each check.
+    History(Name),
+    /// Brings a snapshot back; the present text is kept.
+    Restore(Restore),
+    /// Shows what you changed.
+    Diff(Diff),
+    /// Shows the reference solution.
+    Solution(Solution),
+    /// Derives the stubs from the solutions (for instructors).
+    Stub(Stub),
+    /// Measures (for those who work on Wick).
+    Bench(Bench),
+    /// Prints a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Output {
+    /// How to print.
+    #[arg(long, value_enum, default_value = "human")]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people, with colour on a terminal.
+    Human,
+    /// For people, without colour, symbols or bars.
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Args)]
+pub(crate) struct Check {
+    /// `attention`, or `attention::causal_mask`; by default the exercise you are in.
+    pub(crate) name: Option<String>,
+    /// Judge the reference solution instead.
+    #[arg(long)]
+    pub(crate) solution: bool,
+    /// Repeat a run exactly.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub(crate) device: Device,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Judge a known wrong answer, `part::impostor`, and see what a learner would read.
+    #[arg(long, hide = true)]
+    pub(crate) impostor: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Device {
+    Auto,
+    Cpu,
+    Cuda,
+    Metal,
+}
+
+#[derive(Args)]
+pub(crate) struct Name {
+    /// `attention`, or `attention::causal_mask`; by default the exercise you are in.
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Reset {
+    /// The exercise.
+    pub(crate) name: String,
+    /// Bring back the text from before the last reset.
+    #[arg(long)]
+    pub(crate) undo: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// The exercise.
+    pub(crate) name: String,
+    /// Number of the snapshot, as `history` shows it.
+    pub(crate) snapshot: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct Diff {
+    /// The exercise.
+    pub(crate) name: Option<String>,
+    /// Against the last version of which every part passed.
+    #[arg(long, conflicts_with = "solution")]
+    pub(crate) passed: bool,
+    /// Against the solution, once passed.
+    #[arg(long)]
+    pub(crate) solution: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Solution {
+    /// `attention`, or `attention::causal_mask`.
+    pub(crate) name: String,
+    /// Show it although it is not passed.
+    #[arg(long)]
+    pub(crate) i_give_up: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Stub {
+    /// The exercise.
+    #[arg(required_unless_present = "all")]
+    pub(crate) name: Option<String>,
+    /// Every exercise.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Write nothing; fail if a stub is not the derived one.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) what: What,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum What {
+    /// From a real edit to the printed verdict, in a scratch copy.
+    Loop {
+        /// Edits to time.
+        #[arg(long, default_value_t = 11)]
+        runs: usize,
+        /// Also time the first check with an empty target folder (minutes).
+        #[arg(long)]
+        cold: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

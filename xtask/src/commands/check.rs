@@ -1,0 +1,204 @@
+//! `check`: judge an answer and say what to do next.
+
+use std::{collections::BTreeMap, fs, time::Instant};
+
+use report::{Event, Verdict};
+
+use crate::{
+    cargo::{self, Built},
+    cli::{Check, Device, Format},
+    commands::dress,
+    course::{Course, Exercise},
+    exit::{Exit, problem},
+    judge::{self, Hearing},
+    outcome::{Class, Outcome},
+    place::Place,
+    render,
+    state::{Lock, State},
+    store,
+};
+
+pub(crate) fn run(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
+    let begun = Instant::now();
+    if !matches!(flags.device, Device::Cpu | Device::Auto) {
+        let sentence = "This version of Wick judges on the CPU only; leave `--device` out.";
+        return Err(problem(Exit::NoDevice, sentence));
+    }
+    let lock = Lock::take(&course.root, &format!("check {}", flags.name.as_deref().unwrap_or("")))?;
+    let mut state = State::read(&course.root)?;
+    let place = Place::find(course, &state, flags.name.as_deref())?;
+    let exercise = place.exercise;
+    let is_own = !flags.solution && flags.impostor.is_none();
+    // Before anything can go wrong, so that no text is ever lost.
+    let snapshot = is_own.then(|| state.snapshot(&lock, exercise, "check")).transpose()?;
+
+    let package =
+        if flags.solution { format!("{}-solution", exercise.name) } else { exercise.name.clone() };
+    let building = Instant::now();
+    let built = cargo::build(&course.root, &[&package, "judge"])?;
+    let build_seconds = building.elapsed().as_secs_f64();
+    if matches!(built, Built::DoesNotCompile) {
+        anstream::eprintln!("\n{} does not compile; nothing was checked.", exercise.name);
+        return Ok(Exit::DoesNotCompile);
+    }
+    let Some((judge, subject)) = judge::programs(built, &package)? else {
+        return Ok(Exit::DoesNotCompile);
+    };
+    let source =
+        if flags.solution { format!("solutions/{}", exercise.name) } else { exercise.folder() };
+    let hearing = Hearing {
+        judge: &judge,
+        subject: &subject,
+        exercise: &exercise.name,
+        source: &source,
+        part: place.part.as_deref(),
+        seed: flags.seed,
+        impostor: flags.impostor.as_deref(),
+    };
+    let outcome = listen(course, &hearing, flags.output.format)?;
+
+    let files = hashes(course, exercise, flags.solution);
+    if let Some(snapshot) = snapshot {
+        remember(&mut state, &lock, exercise, snapshot, &outcome, &files)?;
+    }
+    let (place, outcome, files) = (&place, &outcome, &files);
+    let report = Report { course, flags, place, outcome, files, build_seconds };
+    report.print(&state, begun.elapsed().as_secs_f64())?;
+    Ok(outcome.exit())
+}
+
+/// Runs the judge and keeps what it says; as JSON its lines are passed on at once.
+fn listen(course: &Course, hearing: &Hearing, format: Format) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    judge::hear(&course.root, hearing, &mut |line, event| {
+        if format == Format::Json {
+            println!("{line}");
+        }
+        match event {
+            Event::Started(started) => outcome.started = Some(started),
+            Event::Part(part) => outcome.parts.push(part),
+            Event::Finished(finished) => outcome.finished = Some(finished),
+        }
+        Ok(())
+    })?;
+    Ok(outcome)
+}
+
+/// Hash of each judged file.
+fn hashes(course: &Course, exercise: &Exercise, solution: bool) -> BTreeMap<String, String> {
+    let files = if solution { exercise.solution_files() } else { exercise.files() };
+    let hash = |file: String| {
+        let hash =
+            fs::read(course.root.join(&file)).map_or_else(|_| String::new(), |b| store::hash(&b));
+        (file, hash)
+    };
+    files.into_iter().map(hash).collect()
+}
+
+/// Saves what passed, and what came of the snapshot.
+fn remember(
+    state: &mut State,
+    lock: &Lock,
+    exercise: &Exercise,
+    number: u64,
+    outcome: &Outcome,
+    files: &BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    let text =
+        store::hash(files.values().flat_map(|hash| hash.bytes()).collect::<Vec<_>>().as_slice());
+    let is_whole = outcome.parts.len() == exercise.manifest.part.len();
+    state.update(lock, &exercise.name, |record| {
+        for part in &outcome.parts {
+            if part.verdict == Verdict::Passed {
+                record.passed.insert(part.part.clone(), text.clone());
+            } else {
+                record.passed.remove(&part.part);
+            }
+        }
+        if let Some(snapshot) = record.snapshots.iter_mut().find(|s| s.number == number) {
+            snapshot.outcome = outcome.summary();
+            snapshot.passed = is_whole && outcome.exit() == Exit::Passed;
+        }
+    })
+}
+
+/// What is printed at the end.
+struct Report<'a> {
+    course: &'a Course,
+    flags: &'a Check,
+    place: &'a Place<'a>,
+    outcome: &'a Outcome,
+    files: &'a BTreeMap<String, String>,
+    build_seconds: f64,
+}
+
+impl Report<'_> {
+    fn print(&self, state: &State, seconds: f64) -> anyhow::Result<()> {
+        let exercise = self.place.exercise;
+        let next = self.next(state);
+        if self.flags.output.format == Format::Json {
+            let line = serde_json::json!({
+                "event": "outcome",
+                "exit_code": self.outcome.exit() as u8,
+                "summary": self.outcome.summary(),
+                "files": self.files,
+                "next": next,
+                "build_seconds": self.build_seconds,
+                "seconds": seconds,
+            });
+            println!("{}", serde_json::to_string(&line)?);
+            return Ok(());
+        }
+        let whose = if self.flags.solution { " (the solution)" } else { "" };
+        let implied = if self.place.is_implied { ", where you are" } else { "" };
+        let short =
+            |(file, hash): (&String, &String)| (file.clone(), hash.chars().take(8).collect());
+        let page = render::Page {
+            title: format!("{}: {}{whose}{implied}", exercise.name, exercise.manifest.title),
+            files: self.files.iter().map(short).collect(),
+            outcome: self.outcome,
+            place_of: &|part| exercise.place_of(&self.course.root, part),
+            next,
+            seconds,
+        };
+        let is_plain = self.flags.output.format == Format::Plain;
+        anstream::print!("{}", render::page(&page, dress(is_plain)));
+        Ok(())
+    }
+
+    /// What to do next, in a sentence.
+    fn next(&self, state: &State) -> String {
+        let exercise = self.place.exercise;
+        let name = &exercise.name;
+        let place = |part: &str| exercise.place_of(&self.course.root, part);
+        let seed = self.outcome.started.as_ref().map_or(0, |started| started.seed);
+        if self.flags.solution {
+            return "The reference solution was judged, not your answer.".to_owned();
+        }
+        if self.outcome.count(Class::Fault) > 0 {
+            return "The judge could not do its work; this says nothing about your answer. \
+                    Please report it."
+                .to_owned();
+        }
+        if self.outcome.first_failure().is_some() {
+            return format!("To repeat exactly this run: cargo xtask check {name} --seed {seed}");
+        }
+        if let Some(part) = self.outcome.first_not_started() {
+            return format!("Next: write `{}` in {}.", part.part, place(&part.part));
+        }
+        let open = exercise.manifest.part.iter().find(|part| {
+            let record = state.record(name);
+            !record.passed.contains_key(&part.name)
+        });
+        if let Some(part) = open {
+            return format!("Passed. Next: `{}` in {}.", part.name, place(&part.name));
+        }
+        match crate::place::first_open(self.course, state) {
+            Some(open) => format!(
+                "{name} is done. Next: cargo xtask check {} ({}).",
+                open.name, open.manifest.title
+            ),
+            None => format!("{name} is done, and with it the whole course. Well done."),
+        }
+    }
+}

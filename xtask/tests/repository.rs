@@ -105,7 +105,7 @@ fn the_readme_lists_the_exercises() {
     let (_, table) = readme.split_once("<!-- exercises:begin -->\n").expect("README marks a table");
     let (table, _) = table.split_once("<!-- exercises:end -->").expect("README ends its table");
     let mut expected =
-        "| exercise | parts | what you write | minutes |\n|---|---|---|---|\n".to_owned();
+        "| exercise | parts | what you write | minutes |\n|---|---:|---|---:|\n".to_owned();
     for (name, manifest) in exercises() {
         let (parts, summary) = (manifest.part.len(), manifest.summary);
         expected += &format!(

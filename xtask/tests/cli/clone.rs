@@ -1,4 +1,5 @@
 //! A small clone: two exercises, and a cargo and a judge that only pretend.
+#![allow(clippy::unwrap_used, reason = "these are helpers of tests")]
 
 use std::{
     fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command, time::SystemTime,
@@ -25,13 +26,13 @@ for program in judge first second first-solution; do
 done
 "#;
 
-const JUDGE: &str = r#"#!/bin/sh
+const JUDGE: &str = r"#!/bin/sh
 if [ -f judge-waits ]; then
   touch judge-is-waiting
   while [ -f judge-waits ]; do sleep 0.02; done
 fi
 cat judge-lines
-"#;
+";
 
 /// A clone in a folder of its own.
 pub(crate) struct Clone {
@@ -68,11 +69,11 @@ impl Clone {
              prerequisites = []\nedit = [\"src/lib.rs\"]\n"
         );
         for part in parts {
-            manifest.push_str(&format!(
+            manifest += &format!(
                 "\n[[part]]\nname = \"{part}\"\nfile = \"src/lib.rs\"\npoints = 1\n\
                  difficulty = 1\nminutes = 5\n\
                  hints = [\"Think.\", \"Think harder.\", \"Nearly there.\"]\n"
-            ));
+            );
         }
         self.write(&format!("exercises/{name}/exercise.toml"), &manifest);
         self.write(&format!("exercises/{name}/src/lib.rs"), STUB);

@@ -45,6 +45,10 @@ const PROGRESS: Duration = Duration::from_millis(20);
 /// How often a slow subject is looked at.
 const LOOK: Duration = Duration::from_millis(25);
 
+/// Address space of a subject: filling it takes less processor time than a question may, so that
+/// an answer that grows without end is told so, and not that it is slow.
+const MEMORY_BYTES: u64 = 2 << 30;
+
 /// Largest reply: this much, and so many times the question.
 const REPLY_BYTES: usize = 4 << 20;
 const REPLY_FACTOR: usize = 16;
@@ -225,7 +229,11 @@ fn command(program: &Path, strict: bool) -> Command {
         // to every error if backtraces are on.
         env: vec![variable("RAYON_NUM_THREADS", "1"), variable("RUST_BACKTRACE", "0")],
         channel_variable: CHANNEL_VARIABLE.to_owned(),
-        limits: Limits { cpu: Duration::from_mins(1), ..Limits::default() },
+        limits: Limits {
+            cpu: Duration::from_mins(1),
+            memory_bytes: MEMORY_BYTES,
+            ..Limits::default()
+        },
         strict,
     }
 }

@@ -1,7 +1,8 @@
 //! `bench loop`: from a real edit to the printed verdict, in a scratch copy.
 //!
-//! The copy lies under the target folder and shares it, so that candle is not built again; the
-//! learner's own files are never touched.
+//! The copy lies under the target folder, with a target folder of its own that stays for the next
+//! time: cargo takes two places of one workspace for the same, and would judge stale builds if they
+//! shared one. The learner's own files are never touched.
 
 use std::{
     fs,
@@ -168,7 +169,7 @@ impl Copy {
 
     /// Times the very first check: the target folder is empty, the registry is not.
     fn first_check(&self) -> anyhow::Result<()> {
-        let target = self.target.join("bench-cold");
+        let target = self.target.with_file_name("cold");
         let _ = fs::remove_dir_all(&target);
         let begun = Instant::now();
         self.xtask(&["check", EXERCISE], &target)?;

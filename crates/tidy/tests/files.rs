@@ -72,7 +72,7 @@ fn packages_come_from_the_public_registry() {
     let locked: Vec<_> = files().into_iter().filter(|f| f.path == "Cargo.lock").collect();
     assert!(!locked.is_empty(), "Cargo.lock is committed");
     no_line(&locked, "another registry", |_, line| line.starts_with("source = ") && line != public);
-    let tables = ["[source", "[registr", "replace-with", "index =", "registry ="];
+    let tables = ["[source.", "[registr", "replace-with", "index =", "registry ="];
     let settings: Vec<_> = files().into_iter().filter(|f| f.path.ends_with(".toml")).collect();
     no_line(&settings, "another registry", |_, line| {
         tables.iter().any(|table| line.trim_start().starts_with(table))

@@ -8,7 +8,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("answer", &["protocol"], &[]),
     ("checks", &["answer", "protocol", "report"], &[]),
     ("jail", &["report"], &[]),
-    ("judge", &["checks", "jail", "protocol", "report"], &["answer"]),
+    ("judge", &["checks", "jail", "protocol", "report"], &["answer", "wick"]),
     ("protocol", &[], &[]),
     ("report", &[], &[]),
     ("tidy", &[], &[]),

@@ -132,7 +132,7 @@ pub(super) const ONLINE_SOFTMAX_ATTENTION: Part = Part {
         },
         Impostor {
             name: "nothing_rescaled",
-            diagnosis: "neither the sum nor the accumulator is rescaled when a larger maximum comes",
+            diagnosis: "neither sum nor accumulator is rescaled when a larger maximum comes",
             caught_by: "block_length_does_not_matter",
             answer: answer!(|q: &Tensor, k: &Tensor, v: &Tensor, block: usize| {
                 let slips = [Slip::KeepSum, Slip::KeepAccumulator];

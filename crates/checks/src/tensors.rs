@@ -2,5 +2,12 @@
 
 use crate::Suite;
 
+mod strided_view;
+
 /// Everything that `cargo xtask check tensors` asks.
-pub const SUITE: Suite = Suite { exercise: "tensors", parts: &[] };
+pub const SUITE: Suite = Suite {
+    exercise: "tensors",
+    parts: &[
+        &strided_view::STRIDED_VIEW,
+    ],
+};

@@ -1,1 +1,84 @@
-//! Solution of the exercise tensors.
+//! Thinking in arrays: where each number lies, how small shapes stretch, and what a sum undoes.
+//!
+//! A tensor is a flat buffer and a rule that says where the element at each position lies:
+//!
+//! ```text
+//! index = offset + position[0] · strides[0] + position[1] · strides[1] + …
+//! ```
+//!
+//! Transposing, slicing and broadcasting change only the rule, so they cost nothing.
+//! This file is about that rule; `puzzles` builds everyday operations out of comparisons and
+//! matrix products alone.
+//!
+//! Source: Harris et al. (2020), "Array programming with NumPy", fig. 1,
+//! doi:10.1038/s41586-020-2649-2.
+//!
+//! Check your work: `cargo xtask check tensors`.
+
+use candle_core::{Result, Tensor, bail};
+use wick::part;
+
+/// Lays a shape over a flat buffer.
+///
+/// The element at `position` is the buffer's element at
+/// `offset + Σ position[axis] · strides[axis]`.
+/// Strides count elements, not bytes.
+///
+/// # Shapes
+///
+/// | tensor    | shape   | dtype       |
+/// |-----------|---------|-------------|
+/// | `buffer`  | `(n)`   | any         |
+/// | `shape`   | `rank`  |             |
+/// | `strides` | `rank`  |             |
+/// | result    | `shape` | as `buffer` |
+///
+/// # Contract
+///
+/// - `shape` and `strides` may have any number of axes; with none, the result is the one element
+///   at `offset`.
+/// - An element may be read many times: a stride may be 0, and windows may overlap.
+/// - A shape with an axis of length 0 has no elements, and reads nothing.
+/// - Elements that no position reaches do not matter.
+/// - Gradients flow back to `buffer`; an element that is read twice receives both.
+///
+/// A real library shares the buffer instead of copying; here the result may be a copy.
+///
+/// # Errors
+///
+/// Fails if `shape` and `strides` differ in length.
+/// Fails if a position reaches past the buffer, naming an index that does, and the buffer's length.
+///
+/// # Example: two columns, read one after the other
+///
+/// ```text
+/// buffer = [9, 0, 1, 2, 3, 4, 5]    shape = [3, 2]    strides = [1, 3]    offset = 1
+/// result = [[0, 3], [1, 4], [2, 5]]
+/// ```
+///
+/// Source: Harris et al. (2020), fig. 1a and 1b, doi:10.1038/s41586-020-2649-2.
+#[part(plan = "list the indices, check them, select")]
+pub fn strided_view(
+    buffer: &Tensor,
+    shape: &[usize],
+    strides: &[usize],
+    offset: usize,
+) -> Result<Tensor> {
+    if shape.len() != strides.len() {
+        bail!("`shape` {shape:?} and `strides` {strides:?} differ in length");
+    }
+    // Each axis replaces every index so far by the run of indices that starts there.
+    let mut indices = vec![offset];
+    for (&length, &stride) in shape.iter().zip(strides) {
+        let run = |start| (0..length).map(move |at| start + at * stride);
+        indices = indices.into_iter().flat_map(run).collect();
+    }
+    let length = buffer.dims1()?;
+    if let Some(index) = indices.iter().find(|&&index| index >= length) {
+        bail!("index {index} is past the end of `buffer`, which has {length} elements");
+    }
+    let count = indices.len();
+    let indices = indices.into_iter().map(|index| index as u32).collect();
+    let indices = Tensor::from_vec(indices, count, buffer.device())?;
+    buffer.index_select(&indices, 0)?.reshape(shape)
+}

@@ -2,6 +2,8 @@
 
 use crate::Suite;
 
+mod broadcast_shapes;
+mod rules;
 mod strided_view;
 
 /// Everything that `cargo xtask check tensors` asks.
@@ -9,5 +11,6 @@ pub const SUITE: Suite = Suite {
     exercise: "tensors",
     parts: &[
         &strided_view::STRIDED_VIEW,
+        &broadcast_shapes::BROADCAST_SHAPES,
     ],
 };

@@ -82,3 +82,47 @@ pub fn strided_view(
     let indices = Tensor::from_vec(indices, count, buffer.device())?;
     buffer.index_select(&indices, 0)?.reshape(shape)
 }
+
+/// Computes the shape that two shapes stretch to.
+///
+/// The shapes are written one under the other, right-aligned.
+/// Axes that meet must be of one length, or one of them must be of length 1 or missing.
+///
+/// # Contract
+///
+/// - The order of the two shapes does not matter.
+/// - An axis of length 1 takes the other's length, whatever that is: against 0 it becomes 0.
+/// - A shape without axes fits every shape.
+///
+/// # Errors
+///
+/// Fails if two axes that meet fit in neither way, naming both whole shapes, as `[2, 3]` and
+/// `[4, 3]`.
+///
+/// # Example: a missing axis and an axis of length one
+///
+/// ```text
+/// left   = [2, 3, 1]
+/// right  =       [4]
+/// result = [2, 3, 4]
+/// ```
+///
+/// Source: Harris et al. (2020), fig. 1e, doi:10.1038/s41586-020-2649-2.
+#[part(plan = "right-align, then decide axis by axis")]
+pub fn broadcast_shapes(left: &[usize], right: &[usize]) -> Result<Vec<usize>> {
+    let rank = left.len().max(right.len());
+    // A missing axis behaves as one of length 1.
+    let length = |shape: &[usize], axis: usize| {
+        (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis])
+    };
+    let mut shape = Vec::with_capacity(rank);
+    for axis in 0..rank {
+        shape.push(match (length(left, axis), length(right, axis)) {
+            (a, b) if a == b => a,
+            (1, b) => b,
+            (a, 1) => a,
+            _ => bail!("{left:?} and {right:?} cannot be broadcast together: axis {axis} differs"),
+        });
+    }
+    Ok(shape)
+}

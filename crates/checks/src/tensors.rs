@@ -3,6 +3,7 @@
 use crate::Suite;
 
 mod broadcast_shapes;
+mod broadcast_to;
 mod rules;
 mod strided_view;
 
@@ -12,5 +13,6 @@ pub const SUITE: Suite = Suite {
     parts: &[
         &strided_view::STRIDED_VIEW,
         &broadcast_shapes::BROADCAST_SHAPES,
+        &broadcast_to::BROADCAST_TO,
     ],
 };

@@ -126,3 +126,59 @@ pub fn broadcast_shapes(left: &[usize], right: &[usize]) -> Result<Vec<usize>> {
     }
     Ok(shape)
 }
+
+/// Stretches a tensor to a larger shape by repeating it, with [`strided_view`] alone.
+///
+/// # Shapes
+///
+/// | tensor | shape                       | dtype  |
+/// |--------|-----------------------------|--------|
+/// | `x`    | any that fits into `shape`  | any    |
+/// | result | `shape`                     | as `x` |
+///
+/// # Contract
+///
+/// - Shapes are right-aligned: axes that `x` lacks come in front.
+/// - Along an axis that `x` lacks, or where it has length 1, its elements repeat.
+/// - Candle's own broadcasting (`broadcast_as`, `expand`, `repeat`, `broadcast_add` …) is not
+///   called.
+/// - Gradients flow back to `x`.
+/// - `x` may be non-contiguous, as a transpose leaves it.
+///
+/// # Errors
+///
+/// Fails if `x` cannot be stretched to exactly `shape`, naming both shapes.
+///
+/// # Example: a column becomes a matrix
+///
+/// ```text
+/// x      = [[1], [2]]                  shape = [2, 3]
+/// result = [[1, 1, 1], [2, 2, 2]]
+/// ```
+///
+/// Source: Harris et al. (2020), fig. 1e, doi:10.1038/s41586-020-2649-2.
+#[part(plan = "find the strides, then view")]
+pub fn broadcast_to(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    require_stretch(x.dims(), shape)?;
+    let added = shape.len() - x.rank();
+    // A stride of 0 stays on the same element however far the position moves.
+    let mut strides = vec![0; shape.len()];
+    let mut stride = 1;
+    for (axis, &length) in x.dims().iter().enumerate().rev() {
+        if length != 1 {
+            strides[added + axis] = stride;
+        }
+        stride *= length;
+    }
+    // Flattening reads row by row, so the strides are those of `x.dims()`, not of `x`'s memory.
+    strided_view(&x.flatten_all()?, shape, &strides, 0)
+}
+
+/// Fails unless `small` stretches to exactly `large`.
+fn require_stretch(small: &[usize], large: &[usize]) -> Result<()> {
+    // Fitting together is not enough: [3] and [1] fit, but 3 elements do not fit into 1.
+    if broadcast_shapes(small, large).is_ok_and(|shape| shape == large) {
+        return Ok(());
+    }
+    bail!("{small:?} cannot be stretched to {large:?}")
+}

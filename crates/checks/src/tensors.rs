@@ -6,6 +6,7 @@ mod broadcast_shapes;
 mod broadcast_to;
 mod rules;
 mod strided_view;
+mod unbroadcast;
 
 /// Everything that `cargo xtask check tensors` asks.
 pub const SUITE: Suite = Suite {
@@ -14,5 +15,6 @@ pub const SUITE: Suite = Suite {
         &strided_view::STRIDED_VIEW,
         &broadcast_shapes::BROADCAST_SHAPES,
         &broadcast_to::BROADCAST_TO,
+        &unbroadcast::UNBROADCAST,
     ],
 };

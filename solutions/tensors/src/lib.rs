@@ -182,3 +182,44 @@ fn require_stretch(small: &[usize], large: &[usize]) -> Result<()> {
     }
     bail!("{small:?} cannot be stretched to {large:?}")
 }
+
+/// Sums a gradient back to the shape from which broadcasting stretched its tensor.
+///
+/// Where a number was copied, each copy received a gradient of its own; the number itself receives
+/// their sum.
+///
+/// # Shapes
+///
+/// | tensor     | shape                          | dtype          |
+/// |------------|--------------------------------|----------------|
+/// | `gradient` | any that `shape` stretches to  | `f32` or `f64` |
+/// | result     | `shape`                        | as `gradient`  |
+///
+/// # Contract
+///
+/// - It is the adjoint of [`broadcast_to`]: for every `x` of shape `shape`,
+///   `⟨broadcast_to(x), gradient⟩ = ⟨x, result⟩`, where `⟨a, b⟩` is the sum of `a · b`.
+/// - Axes of length 1 in `shape` stay, with length 1.
+/// - Gradients flow back to `gradient`.
+/// - `gradient` may be non-contiguous.
+///
+/// # Errors
+///
+/// Fails if `shape` cannot be stretched to the shape of `gradient`, naming both.
+///
+/// # Example: three copies of a column
+///
+/// ```text
+/// gradient = [[1, 2, 3], [4, 5, 6]]    shape = [2, 1]
+/// result   = [[6], [15]]
+/// ```
+///
+/// Source: Baydin et al. (2018), §3.2, arXiv:1502.05767: reverse mode multiplies by the transposed
+/// Jacobian, and the transpose of copying is summing.
+#[part(plan = "sum added axes, then stretched ones")]
+pub fn unbroadcast(gradient: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    require_stretch(shape, gradient.dims())?;
+    let added: Vec<usize> = (0..gradient.rank() - shape.len()).collect();
+    let stretched: Vec<usize> = (0..shape.len()).filter(|&axis| shape[axis] == 1).collect();
+    gradient.sum(added)?.sum_keepdim(stretched)
+}

@@ -4,6 +4,8 @@ use crate::Suite;
 
 mod broadcast_shapes;
 mod broadcast_to;
+mod identity;
+mod inputs;
 mod rules;
 mod strided_view;
 mod unbroadcast;
@@ -16,5 +18,6 @@ pub const SUITE: Suite = Suite {
         &broadcast_shapes::BROADCAST_SHAPES,
         &broadcast_to::BROADCAST_TO,
         &unbroadcast::UNBROADCAST,
+        &identity::IDENTITY,
     ],
 };

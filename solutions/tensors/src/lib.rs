@@ -7,13 +7,15 @@
 //! ```
 //!
 //! Transposing, slicing and broadcasting change only the rule, so they cost nothing.
-//! This file is about that rule; `puzzles` builds everyday operations out of comparisons and
+//! This file is about that rule; [`puzzles`] builds everyday operations out of comparisons and
 //! matrix products alone.
 //!
 //! Source: Harris et al. (2020), "Array programming with NumPy", fig. 1,
 //! doi:10.1038/s41586-020-2649-2.
 //!
 //! Check your work: `cargo xtask check tensors`.
+
+pub mod puzzles;
 
 use candle_core::{Result, Tensor, bail};
 use wick::part;

@@ -2,6 +2,25 @@
 
 use crate::SourceRule;
 
+/// The puzzles: comparisons, `arange` and `matmul`, and what brings their operands into shape.
+pub(super) const PUZZLE: SourceRule = SourceRule {
+    #[rustfmt::skip]
+    only: &[
+        "arange", "ones_like", "zeros_like",
+        "eq", "ne", "lt", "le", "gt", "ge", "where_cond",
+        "broadcast_eq", "broadcast_ne", "broadcast_lt", "broadcast_le", "broadcast_gt",
+        "broadcast_ge",
+        "matmul",
+        "unsqueeze", "squeeze", "reshape", "t", "transpose", "contiguous", "broadcast_as",
+        "to_dtype",
+        "dim", "dims", "dims1", "dims2", "rank", "dtype", "device",
+        "rem_euclid",
+    ],
+    never: &[],
+    reason: "A puzzle is made of comparisons, `arange` and `matmul` alone; the top of \
+             `src/puzzles.rs` lists every call that it may make.",
+};
+
 /// `broadcast_shapes`: not candle's own.
 pub(super) const NO_READY_SHAPES: SourceRule = SourceRule {
     only: &[],

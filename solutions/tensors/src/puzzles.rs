@@ -1,0 +1,53 @@
+//! Eight puzzles: everyday operations out of comparisons, `arange` and `matmul`.
+//!
+//! A comparison of two `arange`s, one standing and one lying, draws a pattern of zeros and ones;
+//! a matrix product with a pattern moves, copies or sums whole rows at once.
+//! One-hot lookups, causal masks, the attention pattern itself: all are such products.
+//!
+//! A puzzle may call other parts, and of candle only
+//!
+//! - `arange`, and `ones_like`, `zeros_like`;
+//! - comparisons: `eq ne lt le gt ge` and their `broadcast_` forms, and `where_cond`;
+//! - `matmul`, and the operators `+ - * /`;
+//! - changes of shape or dtype: `unsqueeze squeeze reshape t transpose contiguous broadcast_as
+//!   to_dtype`, and questions about them: `dim dims dims1 dims2 rank dtype device`.
+//!
+//! Whole numbers have `rem_euclid`. You may assume that no axis is empty.
+//!
+//! Source: Rush, "Tensor Puzzles", github.com/srush/Tensor-Puzzles.
+
+use candle_core::{Result, Tensor};
+use wick::part;
+
+/// Makes the matrix that changes nothing: `x` times it is `x`.
+///
+/// # Shapes
+///
+/// | tensor | shape       | dtype  |
+/// |--------|-------------|--------|
+/// | `x`    | `(rows, n)` | any    |
+/// | result | `(n, n)`    | as `x` |
+///
+/// # Contract
+///
+/// - The values of `x` do not matter, not even NaN: it gives length, dtype and device.
+/// - It holds for long rows and small dtypes, such as `u8` with `n` above 256.
+///
+/// # Example: rows of three numbers
+///
+/// ```text
+/// x      = [[5, 6, 7], [8, 9, 10]]
+/// result = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+/// ```
+///
+/// Source: Rush, "Tensor Puzzles", puzzle 5, `eye`.
+#[part(plan = "compare row number with column number")]
+pub fn identity(x: &Tensor) -> Result<Tensor> {
+    let columns = positions(x.dims2()?.1, x)?; // (n)
+    columns.unsqueeze(1)?.broadcast_eq(&columns)?.to_dtype(x.dtype()) // (n, n)
+}
+
+/// Counts `0..n` on the device of `like`, in a dtype that holds every position exactly.
+fn positions(n: usize, like: &Tensor) -> Result<Tensor> {
+    Tensor::arange(0, n as i64, like.device())
+}

@@ -9,6 +9,7 @@ mod inputs;
 mod rules;
 mod strided_view;
 mod unbroadcast;
+mod upper_triangle;
 
 /// Everything that `cargo xtask check tensors` asks.
 pub const SUITE: Suite = Suite {
@@ -19,5 +20,6 @@ pub const SUITE: Suite = Suite {
         &broadcast_to::BROADCAST_TO,
         &unbroadcast::UNBROADCAST,
         &identity::IDENTITY,
+        &upper_triangle::UPPER_TRIANGLE,
     ],
 };

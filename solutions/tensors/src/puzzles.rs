@@ -51,3 +51,31 @@ pub fn identity(x: &Tensor) -> Result<Tensor> {
 fn positions(n: usize, like: &Tensor) -> Result<Tensor> {
     Tensor::arange(0, n as i64, like.device())
 }
+
+/// Makes the matrix with 1 on and above the diagonal, and 0 below.
+///
+/// # Shapes
+///
+/// | tensor | shape       | dtype                  |
+/// |--------|-------------|------------------------|
+/// | `x`    | `(rows, n)` | any                    |
+/// | result | `(n, n)`    | as `x`; 1 or 0         |
+///
+/// # Contract
+///
+/// - The values of `x` do not matter, not even NaN: it gives length, dtype and device.
+/// - It holds for long rows and small dtypes, such as `u8` with `n` above 256.
+///
+/// # Example: rows of three numbers
+///
+/// ```text
+/// x      = [[5, 6, 7], [8, 9, 10]]
+/// result = [[1, 1, 1], [0, 1, 1], [0, 0, 1]]
+/// ```
+///
+/// Source: Rush, "Tensor Puzzles", puzzle 6, `triu`.
+#[part(plan = "compare row number with column number")]
+pub fn upper_triangle(x: &Tensor) -> Result<Tensor> {
+    let columns = positions(x.dims2()?.1, x)?; // (n)
+    columns.unsqueeze(1)?.broadcast_le(&columns)?.to_dtype(x.dtype()) // (n, n)
+}

@@ -7,6 +7,7 @@ mod broadcast_to;
 mod identity;
 mod inputs;
 mod rules;
+mod running_sum;
 mod strided_view;
 mod unbroadcast;
 mod upper_triangle;
@@ -21,5 +22,6 @@ pub const SUITE: Suite = Suite {
         &unbroadcast::UNBROADCAST,
         &identity::IDENTITY,
         &upper_triangle::UPPER_TRIANGLE,
+        &running_sum::RUNNING_SUM,
     ],
 };

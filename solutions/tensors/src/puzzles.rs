@@ -79,3 +79,35 @@ pub fn upper_triangle(x: &Tensor) -> Result<Tensor> {
     let columns = positions(x.dims2()?.1, x)?; // (n)
     columns.unsqueeze(1)?.broadcast_le(&columns)?.to_dtype(x.dtype()) // (n, n)
 }
+
+/// Sums each row from its first number up to and including each position.
+///
+/// # Shapes
+///
+/// | tensor | shape       | dtype          |
+/// |--------|-------------|----------------|
+/// | `x`    | `(rows, n)` | `f32` or `f64` |
+/// | result | `(rows, n)` | as `x`         |
+///
+/// # Contract
+///
+/// - Rows do not mix.
+/// - A later number, however large, changes no earlier sum.
+/// - Gradients flow back to `x`.
+/// - `x` may be non-contiguous.
+///
+/// A real library makes `n` additions a row; this product makes `n²`, but in parallel.
+///
+/// # Example: the first four numbers
+///
+/// ```text
+/// x      = [[1, 2, 3, 4]]
+/// result = [[1, 3, 6, 10]]
+/// ```
+///
+/// Source: Rush, "Tensor Puzzles", puzzle 7, `cumsum`.
+#[part(plan = "multiply by a triangle")]
+pub fn running_sum(x: &Tensor) -> Result<Tensor> {
+    // Column j of the triangle has ones down to row j: it adds up x[.., 0..=j].
+    x.matmul(&upper_triangle(x)?) // (rows, n)
+}

@@ -4,6 +4,7 @@ use crate::Suite;
 
 mod broadcast_shapes;
 mod broadcast_to;
+mod difference;
 mod identity;
 mod inputs;
 mod rules;
@@ -23,5 +24,6 @@ pub const SUITE: Suite = Suite {
         &identity::IDENTITY,
         &upper_triangle::UPPER_TRIANGLE,
         &running_sum::RUNNING_SUM,
+        &difference::DIFFERENCE,
     ],
 };

@@ -111,3 +111,39 @@ pub fn running_sum(x: &Tensor) -> Result<Tensor> {
     // Column j of the triangle has ones down to row j: it adds up x[.., 0..=j].
     x.matmul(&upper_triangle(x)?) // (rows, n)
 }
+
+/// Subtracts from each number the one before it in its row.
+///
+/// The first number of a row has none before it, and stays; so this undoes [`running_sum`].
+///
+/// # Shapes
+///
+/// | tensor | shape       | dtype                  |
+/// |--------|-------------|------------------------|
+/// | `x`    | `(rows, n)` | `f32`, `f64` or `bf16` |
+/// | result | `(rows, n)` | as `x`                 |
+///
+/// # Contract
+///
+/// - Rows do not mix.
+/// - A row of one number stays as it is.
+/// - It holds for long rows and small dtypes, such as `bf16` with `n` above 256.
+/// - Gradients flow back to `x`.
+/// - `x` may be non-contiguous.
+///
+/// # Example: back to the first four numbers
+///
+/// ```text
+/// x      = [[1, 3, 6, 10]]
+/// result = [[1, 2, 3, 4]]
+/// ```
+///
+/// Source: Rush, "Tensor Puzzles", puzzle 8, `diff`.
+#[part(plan = "multiply by identity less its neighbour")]
+pub fn difference(x: &Tensor) -> Result<Tensor> {
+    let n = x.dims2()?.1;
+    // 1 where the row is the one before the column: it moves each number one position on.
+    let following = Tensor::arange(1, n as i64 + 1, x.device())?.unsqueeze(1)?; // (n, 1)
+    let before = following.broadcast_eq(&positions(n, x)?)?.to_dtype(x.dtype())?; // (n, n)
+    x.matmul(&(identity(x)? - before)?) // (rows, n)
+}

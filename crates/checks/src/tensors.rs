@@ -7,6 +7,7 @@ mod broadcast_to;
 mod difference;
 mod identity;
 mod inputs;
+mod roll;
 mod rules;
 mod running_sum;
 mod strided_view;
@@ -25,5 +26,6 @@ pub const SUITE: Suite = Suite {
         &upper_triangle::UPPER_TRIANGLE,
         &running_sum::RUNNING_SUM,
         &difference::DIFFERENCE,
+        &roll::ROLL,
     ],
 };

@@ -147,3 +147,41 @@ pub fn difference(x: &Tensor) -> Result<Tensor> {
     let before = following.broadcast_eq(&positions(n, x)?)?.to_dtype(x.dtype())?; // (n, n)
     x.matmul(&(identity(x)? - before)?) // (rows, n)
 }
+
+/// Moves each row's numbers by `shift` positions to the right; those that leave come in again on
+/// the left.
+///
+/// # Shapes
+///
+/// | tensor  | shape       | dtype                            |
+/// |---------|-------------|----------------------------------|
+/// | `x`     | `(rows, n)` | `f32` or `f64`                   |
+/// | `shift` |             | any whole number; < 0 moves left |
+/// | result  | `(rows, n)` | as `x`                           |
+///
+/// # Contract
+///
+/// - A shift of `n`, or of any multiple of `n`, changes nothing.
+/// - Rolling by `shift` and then by `-shift` changes nothing.
+/// - Rows do not mix.
+/// - Gradients flow back to `x`.
+/// - `x` may be non-contiguous.
+///
+/// # Example: one to the right
+///
+/// ```text
+/// x      = [[1, 2, 3, 4]]    shift = 1
+/// result = [[4, 1, 2, 3]]
+/// ```
+///
+/// Source: Rush, "Tensor Puzzles", puzzle 10, `roll`; the direction is that of NumPy's `roll`.
+#[part(plan = "compare where from with where to")]
+pub fn roll(x: &Tensor, shift: i64) -> Result<Tensor> {
+    let n = x.dims2()?.1 as i64;
+    let shift = shift.rem_euclid(n);
+    let targets = Tensor::arange(shift, shift + n, x.device())?.unsqueeze(1)?; // (n, 1)
+    // A target is a column, or lies one whole turn behind it.
+    let here = targets.broadcast_eq(&Tensor::arange(0, n, x.device())?)?; // (n, n)
+    let wrapped = targets.broadcast_eq(&Tensor::arange(n, 2 * n, x.device())?)?;
+    x.matmul(&(here + wrapped)?.to_dtype(x.dtype())?) // (rows, n)
+}

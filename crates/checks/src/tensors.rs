@@ -7,6 +7,7 @@ mod broadcast_to;
 mod difference;
 mod identity;
 mod inputs;
+mod one_hot;
 mod roll;
 mod rules;
 mod running_sum;
@@ -27,5 +28,6 @@ pub const SUITE: Suite = Suite {
         &running_sum::RUNNING_SUM,
         &difference::DIFFERENCE,
         &roll::ROLL,
+        &one_hot::ONE_HOT,
     ],
 };

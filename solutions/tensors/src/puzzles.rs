@@ -16,7 +16,7 @@
 //!
 //! Source: Rush, "Tensor Puzzles", github.com/srush/Tensor-Puzzles.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use wick::part;
 
 /// Makes the matrix that changes nothing: `x` times it is `x`.
@@ -184,4 +184,33 @@ pub fn roll(x: &Tensor, shift: i64) -> Result<Tensor> {
     let here = targets.broadcast_eq(&Tensor::arange(0, n, x.device())?)?; // (n, n)
     let wrapped = targets.broadcast_eq(&Tensor::arange(n, 2 * n, x.device())?)?;
     x.matmul(&(here + wrapped)?.to_dtype(x.dtype())?) // (rows, n)
+}
+
+/// Turns each label into a row that is 1 in the label's column.
+///
+/// # Shapes
+///
+/// | tensor   | shape               | dtype               |
+/// |----------|---------------------|---------------------|
+/// | `labels` | `(rows)`            | `u8`, `u32`, `i64`  |
+/// | result   | `(rows, n_classes)` | `u8`, 1 = the label |
+///
+/// # Contract
+///
+/// - A label outside `0..n_classes`, such as -1 for "none", gives a row of zeros.
+/// - It holds for more than 256 classes.
+///
+/// # Example: two labels of three classes
+///
+/// ```text
+/// labels = [2, 0]    n_classes = 3
+/// result = [[0, 0, 1], [1, 0, 0]]
+/// ```
+///
+/// Source: Bishop (2006), "Pattern Recognition and Machine Learning", §2.2, "1-of-K scheme".
+#[part(plan = "compare labels with class numbers")]
+pub fn one_hot(labels: &Tensor, n_classes: usize) -> Result<Tensor> {
+    // The labels take the dtype of the positions: no class number fits into fewer bits for sure.
+    let labels = labels.to_dtype(DType::I64)?.unsqueeze(1)?; // (rows, 1)
+    labels.broadcast_eq(&positions(n_classes, &labels)?) // (rows, n_classes)
 }

@@ -2,6 +2,7 @@
 
 use crate::Suite;
 
+mod bin_count;
 mod broadcast_shapes;
 mod broadcast_to;
 mod difference;
@@ -29,5 +30,6 @@ pub const SUITE: Suite = Suite {
         &difference::DIFFERENCE,
         &roll::ROLL,
         &one_hot::ONE_HOT,
+        &bin_count::BIN_COUNT,
     ],
 };

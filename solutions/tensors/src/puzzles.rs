@@ -214,3 +214,33 @@ pub fn one_hot(labels: &Tensor, n_classes: usize) -> Result<Tensor> {
     let labels = labels.to_dtype(DType::I64)?.unsqueeze(1)?; // (rows, 1)
     labels.broadcast_eq(&positions(n_classes, &labels)?) // (rows, n_classes)
 }
+
+/// Counts how often each of `0..n_bins` occurs.
+///
+/// # Shapes
+///
+/// | tensor   | shape      | dtype              |
+/// |----------|------------|--------------------|
+/// | `values` | `(n)`      | `u8`, `u32`, `i64` |
+/// | result   | `(n_bins)` | `u32`              |
+///
+/// # Contract
+///
+/// - A value outside `0..n_bins` is not counted.
+/// - Counts may be above 255; you may assume fewer than 2²⁴ values.
+///
+/// # Example: one once and three twice
+///
+/// ```text
+/// values = [3, 1, 3]    n_bins = 5
+/// result = [0, 1, 0, 2, 0]
+/// ```
+///
+/// Source: Rush, "Tensor Puzzles", puzzle 15, `bincount`.
+#[part(plan = "a row of ones times one-hot")]
+pub fn bin_count(values: &Tensor, n_bins: usize) -> Result<Tensor> {
+    // matmul takes floats only, and `f32` counts exactly up to 2²⁴.
+    let hits = one_hot(values, n_bins)?.to_dtype(DType::F32)?; // (n, n_bins)
+    let ones = values.ones_like()?.to_dtype(DType::F32)?.unsqueeze(0)?; // (1, n)
+    ones.matmul(&hits)?.squeeze(0)?.to_dtype(DType::U32) // (n_bins)
+}

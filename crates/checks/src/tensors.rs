@@ -12,6 +12,7 @@ mod one_hot;
 mod roll;
 mod rules;
 mod running_sum;
+mod sequence_mask;
 mod strided_view;
 mod unbroadcast;
 mod upper_triangle;
@@ -31,5 +32,6 @@ pub const SUITE: Suite = Suite {
         &roll::ROLL,
         &one_hot::ONE_HOT,
         &bin_count::BIN_COUNT,
+        &sequence_mask::SEQUENCE_MASK,
     ],
 };

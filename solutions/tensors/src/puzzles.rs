@@ -16,7 +16,7 @@
 //!
 //! Source: Rush, "Tensor Puzzles", github.com/srush/Tensor-Puzzles.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor, bail};
 use wick::part;
 
 /// Makes the matrix that changes nothing: `x` times it is `x`.
@@ -243,4 +243,50 @@ pub fn bin_count(values: &Tensor, n_bins: usize) -> Result<Tensor> {
     let hits = one_hot(values, n_bins)?.to_dtype(DType::F32)?; // (n, n_bins)
     let ones = values.ones_like()?.to_dtype(DType::F32)?.unsqueeze(0)?; // (1, n)
     ones.matmul(&hits)?.squeeze(0)?.to_dtype(DType::U32) // (n_bins)
+}
+
+/// Replaces what stands behind the end of each row by 0.
+///
+/// Sequences of several lengths share a tensor by filling up ("padding") the shorter ones; what
+/// the filling holds must not matter.
+///
+/// # Shapes
+///
+/// | tensor    | shape          | dtype                      |
+/// |-----------|----------------|----------------------------|
+/// | `values`  | `(batch, seq)` | `f32` or `f64`             |
+/// | `lengths` | `(batch)`      | `u32`, numbers that belong |
+/// | result    | `(batch, seq)` | as `values`                |
+///
+/// # Contract
+///
+/// - What is replaced may be NaN or infinite; it still becomes 0.
+/// - A length of 0 leaves nothing, one of `seq` or more leaves all.
+/// - Gradients flow back to the values that stay; the others receive 0.
+/// - `values` may be non-contiguous.
+///
+/// # Errors
+///
+/// Fails if `lengths` does not hold one length a row, naming both numbers.
+///
+/// # Example: two of three, and one of three
+///
+/// ```text
+/// values = [[1, 2, 3], [4, 5, 6]]    lengths = [2, 1]
+/// result = [[1, 2, 0], [4, 0, 0]]
+/// ```
+///
+/// Source: Rush, "Tensor Puzzles", puzzle 14, `sequence_mask`.
+#[part(plan = "compare positions with lengths, then choose")]
+pub fn sequence_mask(values: &Tensor, lengths: &Tensor) -> Result<Tensor> {
+    let (batch, seq) = values.dims2()?;
+    let n_lengths = lengths.dims1()?;
+    // One length would broadcast over the whole batch without a word.
+    if n_lengths != batch {
+        bail!("`lengths` holds {n_lengths} lengths but `values` has {batch} rows");
+    }
+    let lengths = lengths.to_dtype(DType::I64)?.unsqueeze(1)?; // (batch, 1)
+    let belongs = positions(seq, values)?.unsqueeze(0)?.broadcast_lt(&lengths)?; // (batch, seq)
+    // A product would not do: 0 · NaN is NaN.
+    belongs.where_cond(values, &values.zeros_like()?)
 }

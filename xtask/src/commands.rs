@@ -1,5 +1,5 @@
 //! The subcommands, one file each.
-
+mod bench;
 mod check;
 mod diff;
 mod hint;
@@ -15,7 +15,7 @@ use std::io::{IsTerminal as _, stdout};
 use clap::CommandFactory as _;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, What},
     course::Course,
     exit::Exit,
     render::Dress,
@@ -39,7 +39,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Diff(flags) => diff::run(&course, &flags),
         Command::Solution(flags) => solution::run(&course, &flags),
         Command::Stub(flags) => stub::run(&course, &flags),
-        Command::Bench(_) => todo!(),
+        Command::Bench(bench) => match bench.what {
+            What::Loop { runs, cold } => bench::run(&course, runs, cold),
+        },
         Command::Completions { .. } => unreachable!("invariant: handled above"),
     }
 }

@@ -2,13 +2,20 @@
 //!
 //! **Invariant:** only impostors and alternatives run here, never a learner's code.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
+};
 
 use answer::Call;
 use candle_core::Device;
 use protocol::{Panic, Question, Reply, VERSION};
 
 use crate::{Death, Subject};
+
+/// Held while an answer runs: what it uses is counted over the whole process, so two answers in
+/// two threads, as tests run them, would count each other's.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// An impostor or alternative that answers questions about any one part.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +41,7 @@ impl Subject for Local {
             Question::Gradient { args, cotangents, .. } => (args, Some(cotangents.as_slice())),
         };
         let reply = || answer::reply(self.answer, args, cotangents, &Device::Cpu);
+        let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(catch_unwind(AssertUnwindSafe(reply)).unwrap_or_else(|_| {
             Reply::Panic(Panic { message: "an impostor panicked".to_owned(), location: None })
         }))

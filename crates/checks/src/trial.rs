@@ -207,11 +207,23 @@ impl<'a> Trial<'a> {
         args: Vec<(&'static str, Value)>,
         oracle: impl Fn(&Inputs) -> Array,
     ) -> Outcome {
+        self.gradients_match(args, |at| [oracle(at)])
+    }
+
+    /// As [`Trial::gradient_matches`], for a part that returns `N` tensors.
+    ///
+    /// # Errors
+    ///
+    /// Stops as [`Trial::gradient_matches`] does.
+    pub fn gradients_match<const N: usize>(
+        &mut self,
+        args: Vec<(&'static str, Value)>,
+        oracle: impl Fn(&Inputs) -> [Array; N],
+    ) -> Outcome {
         let args: Vec<_> = args.into_iter().map(|(name, value)| (name, in_double(value))).collect();
         let inputs = Inputs::of(&args);
-        let shape = oracle(&inputs).shape().to_vec();
-        let cotangent = self.rng.normal_array(&shape).to(DType::F64);
-        let found = self.gradients(args, &[&cotangent])?;
+        let cotangents = oracle(&inputs).map(|a| self.rng.normal_array(a.shape()).to(DType::F64));
+        let found = self.gradients(args, &cotangents.each_ref())?;
         for name in inputs.differentiable() {
             let Some(Some(gradient)) = found.get(name) else {
                 return Err(self.wrong(format!(
@@ -220,13 +232,26 @@ impl<'a> Trial<'a> {
                 )));
             };
             let expected = numeric_gradient(inputs.get(name), |point| {
-                oracle(&inputs.with(name, point.clone())).dot(&cotangent)
+                let results = oracle(&inputs.with(name, point.clone()));
+                results.iter().zip(&cotangents).map(|(result, c)| result.dot(c)).sum()
             });
             let scale = expected.max_abs().max(1.0);
             let label = format!("gradient of {name}");
             self.close(&label, gradient, &expected, Tolerance::GRADIENT.at_scale(scale))?;
         }
         Ok(())
+    }
+
+    /// Proves that a result has a shape, before a property takes it apart.
+    ///
+    /// # Errors
+    ///
+    /// Stops if it has another.
+    pub fn has_shape(&mut self, name: &str, got: &Array, expected: &[usize]) -> Outcome {
+        let shape = got.shape();
+        self.ensure(shape == expected, || {
+            format!("`{name}` has shape {shape:?}; expected {expected:?}.")
+        })
     }
 
     /// Proves that a result is the expected one.

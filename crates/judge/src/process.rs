@@ -45,6 +45,10 @@ const PROGRESS: Duration = Duration::from_millis(20);
 /// How often a slow subject is looked at.
 const LOOK: Duration = Duration::from_millis(25);
 
+/// Address space of a subject: filling it takes less processor time than a question may, so that
+/// an answer that grows without end is told so, and not that it is slow.
+const MEMORY_BYTES: u64 = 2 << 30;
+
 /// Largest reply: this much, and so many times the question.
 const REPLY_BYTES: usize = 4 << 20;
 const REPLY_FACTOR: usize = 16;
@@ -56,7 +60,9 @@ pub struct Process {
     questions: Sender<Vec<u8>>,
     bounds: Sender<usize>,
     replies: Receiver<Result<(u64, Reply), FrameError>>,
-    next_id: u64,
+    /// Makes ids that cannot be guessed: a reply prepared before its question has another one.
+    ids: RandomState,
+    n_asked: u64,
     budget: Budget,
     parts: Vec<String>,
     start: Duration,
@@ -82,7 +88,7 @@ impl Process {
         let (heard, replies) = channel();
         thread::spawn(move || write_all(to_subject, &to_write));
         thread::spawn(move || {
-            // A bound for each reply; frames beyond the last question are taken, to be refused.
+            // A bound for each reply; a frame beyond them is taken for the next one, and refused.
             for bound in to_expect {
                 let reply = protocol::receive(&mut from_subject, bound);
                 let is_last = reply.is_err();
@@ -91,11 +97,10 @@ impl Process {
                 }
             }
         });
-        // Not to be guessed: a reply prepared before its question has another id.
-        let next_id = RandomState::new().hash_one("id");
+        let (ids, n_asked) = (RandomState::new(), 0);
         let (parts, start) = (Vec::new(), Duration::ZERO);
         let mut process =
-            Self { prisoner, questions, bounds, replies, next_id, budget, parts, start };
+            Self { prisoner, questions, bounds, replies, ids, n_asked, budget, parts, start };
         let opened = process.ask(&Question::Open { version: VERSION, device });
         process.start = begun.elapsed();
         Ok(opened.and_then(|reply| match reply {
@@ -129,6 +134,21 @@ impl Process {
         self.prisoner.output()
     }
 
+    /// Makes sure that nothing came beside the replies so far.
+    ///
+    /// # Errors
+    ///
+    /// Fails if something did, or if the process is gone.
+    pub fn settle(&mut self) -> Result<(), Death> {
+        // Whatever was sent before comes before its reply; what the reply says is of no interest.
+        self.ask(&Question::Call { part: String::new(), args: Vec::new() }).map(drop)
+    }
+
+    /// Ends the process.
+    pub fn end(&mut self) {
+        self.prisoner.kill();
+    }
+
     fn wait_for_reply(&mut self, id: u64) -> Result<Reply, Death> {
         let asked = Instant::now();
         let cpu_before = self.prisoner.cpu_time().unwrap_or_default();
@@ -153,10 +173,10 @@ impl Process {
                 return Err(self.broke(&FrameError::Closed));
             }
             if cpu.saturating_sub(cpu_before) > self.budget.cpu {
-                return Err(self.end(ending::too_much_cpu(self.budget.cpu)));
+                return Err(self.die(ending::too_much_cpu(self.budget.cpu)));
             }
             if progress.0.elapsed() > self.budget.idle || asked.elapsed() > self.budget.wall {
-                return Err(self.end(ending::waited_too_long(asked.elapsed())));
+                return Err(self.die(ending::waited_too_long(asked.elapsed())));
             }
         }
     }
@@ -167,7 +187,7 @@ impl Process {
             FrameError::Closed | FrameError::Io(_) => {
                 let ended = self.prisoner.wait(Duration::from_millis(500));
                 let output = self.prisoner.output();
-                self.end(ending::diagnose(ended, &output, self.budget))
+                self.die(ending::diagnose(ended, &output, self.budget))
             }
             FrameError::TooLong { .. } | FrameError::Malformed(_) => {
                 self.violated(format!("What it sent is not an answer: {error}."))
@@ -176,10 +196,10 @@ impl Process {
     }
 
     fn violated(&mut self, sentence: String) -> Death {
-        self.end(Death { verdict: Verdict::ProtocolViolation, what: vec![sentence] })
+        self.die(Death { verdict: Verdict::ProtocolViolation, what: vec![sentence] })
     }
 
-    fn end(&mut self, death: Death) -> Death {
+    fn die(&mut self, death: Death) -> Death {
         self.prisoner.kill();
         death
     }
@@ -187,18 +207,16 @@ impl Process {
 
 impl Subject for Process {
     fn ask(&mut self, question: &Question) -> Result<Reply, Death> {
-        if self.replies.try_recv().is_ok_and(|early| early.is_ok()) {
-            return Err(self.violated("It sent an answer that nobody asked for.".to_owned()));
-        }
-        self.next_id = self.next_id.wrapping_add(1);
-        let frame = protocol::frame::encode(self.next_id, question).map_err(|error| Death {
+        self.n_asked += 1;
+        let id = self.ids.hash_one(self.n_asked);
+        let frame = protocol::frame::encode(id, question).map_err(|error| Death {
             verdict: Verdict::JudgeFault,
             what: vec![format!("The question could not be asked: {error}.")],
         })?;
         // Both threads end only when the channel breaks, which waiting for the reply finds out.
         let _ = self.bounds.send(REPLY_BYTES + REPLY_FACTOR * frame.len());
         let _ = self.questions.send(frame);
-        self.wait_for_reply(self.next_id)
+        self.wait_for_reply(id)
     }
 }
 
@@ -211,7 +229,11 @@ fn command(program: &Path, strict: bool) -> Command {
         // to every error if backtraces are on.
         env: vec![variable("RAYON_NUM_THREADS", "1"), variable("RUST_BACKTRACE", "0")],
         channel_variable: CHANNEL_VARIABLE.to_owned(),
-        limits: Limits { cpu: Duration::from_secs(60), ..Limits::default() },
+        limits: Limits {
+            cpu: Duration::from_mins(1),
+            memory_bytes: MEMORY_BYTES,
+            ..Limits::default()
+        },
         strict,
     }
 }

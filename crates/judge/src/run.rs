@@ -143,14 +143,13 @@ impl Run {
         cell: &mut Cell,
     ) -> anyhow::Result<PartReport> {
         let begun = Instant::now();
-        let (checks_run, outcome, prints) = match refused(part, sources) {
-            Some(finding) => (0, Some((Verdict::Refused, finding)), Prints::default()),
-            None => {
-                cell.revive(self)?;
-                let mark = cell.mark();
-                let (checks_run, outcome) = self.run_checks(part, cell);
-                (checks_run, outcome, cell.prints_since(mark))
-            }
+        let (checks_run, outcome, prints) = if let Some(finding) = refused(part, sources) {
+            (0, Some((Verdict::Refused, finding)), Prints::default())
+        } else {
+            cell.revive(self)?;
+            let mark = cell.mark();
+            let (checks_run, outcome) = self.run_checks(part, cell);
+            (checks_run, outcome, cell.prints_since(mark))
         };
         let (verdict, finding) = match outcome {
             Some((verdict, finding)) => (verdict, Some(neutralise_finding(finding))),
@@ -196,6 +195,8 @@ impl Run {
                     (verdict, finding(Finding { what, ..Finding::default() }))
                 }
                 Stop::Wrong(wrong) => {
+                    // What else it sent is not to be the next part's fault.
+                    let _wrong_already = cell.settle();
                     let recognised = recognise(self.suite, part, check, self.seed, &replies);
                     (Verdict::Wrong, finding(Finding { recognised, ..*wrong }))
                 }
@@ -204,7 +205,10 @@ impl Run {
             let checks_run = if stopped.0 == Verdict::NotStarted { n } else { n + 1 };
             return (checks_run, Some(stopped));
         }
-        (part.checks.len(), None)
+        let stopped = cell
+            .settle()
+            .map(|Death { verdict, what }| (verdict, Finding { what, ..Finding::default() }));
+        (part.checks.len(), stopped)
     }
 }
 
@@ -267,11 +271,22 @@ impl Cell {
         }
     }
 
-    /// Takes note that the subject died.
+    /// Says why the subject is no good although it gave every reply: it may not add others.
+    fn settle(&mut self) -> Option<Death> {
+        let Self::Jailed(process) = self else { return None };
+        let death = process.settle().err()?;
+        self.bury();
+        Some(death)
+    }
+
+    /// Ends the subject, which died or did what none may.
     fn bury(&mut self) {
         let stand_in = Self::Stillborn(Death { verdict: Verdict::JudgeFault, what: Vec::new() });
         *self = match std::mem::replace(self, stand_in) {
-            Self::Jailed(process) => Self::Dead(process),
+            Self::Jailed(mut process) => {
+                process.end();
+                Self::Dead(process)
+            }
             other => other,
         };
     }

@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn a_helper_counts() {
         let text = "fn answer() { helper(x) }\nfn helper(x: T) { x.cumsum(0) }";
-        check(&ONLY, text, "cumsum lib.rs:2:22");
+        check(&ONLY, text, "cumsum lib.rs:2:21");
     }
 
     #[test]

@@ -11,6 +11,9 @@
 //!
 //! Check your work: `cargo xtask check attention`.
 
+pub mod positions;
+pub mod variants;
+
 use candle_core::{D, Result, Tensor, bail};
 use candle_nn::ops;
 use wick::part;

@@ -8,13 +8,15 @@
 //!
 //! Transposing, slicing and broadcasting change only the rule, so they cost nothing.
 //! This file is about that rule; [`puzzles`] builds everyday operations out of comparisons and
-//! matrix products alone.
+//! matrix products alone; [`algebra`] goes on to sums over named axes, the softmax, and linear
+//! algebra in batches.
 //!
 //! Source: Harris et al. (2020), "Array programming with NumPy", fig. 1,
 //! doi:10.1038/s41586-020-2649-2.
 //!
 //! Check your work: `cargo xtask check tensors`.
 
+pub mod algebra;
 pub mod puzzles;
 
 use candle_core::{Result, Tensor, bail};

@@ -34,7 +34,9 @@ pub(crate) fn run(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
 
     let package =
         if flags.solution { format!("{}-solution", exercise.name) } else { exercise.name.clone() };
+    let building = Instant::now();
     let built = cargo::build(&course.root, &[&package, "judge"])?;
+    let build_seconds = building.elapsed().as_secs_f64();
     if matches!(built, Built::DoesNotCompile) {
         anstream::eprintln!("\n{} does not compile; nothing was checked.", exercise.name);
         return Ok(Exit::DoesNotCompile);
@@ -59,7 +61,8 @@ pub(crate) fn run(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
     if let Some(snapshot) = snapshot {
         remember(&mut state, &lock, exercise, snapshot, &outcome, &files)?;
     }
-    let report = Report { course, flags, place: &place, outcome: &outcome, files: &files };
+    let (place, outcome, files) = (&place, &outcome, &files);
+    let report = Report { course, flags, place, outcome, files, build_seconds };
     report.print(&state, begun.elapsed().as_secs_f64())?;
     Ok(outcome.exit())
 }
@@ -126,6 +129,7 @@ struct Report<'a> {
     place: &'a Place<'a>,
     outcome: &'a Outcome,
     files: &'a BTreeMap<String, String>,
+    build_seconds: f64,
 }
 
 impl Report<'_> {
@@ -139,6 +143,7 @@ impl Report<'_> {
                 "summary": self.outcome.summary(),
                 "files": self.files,
                 "next": next,
+                "build_seconds": self.build_seconds,
                 "seconds": seconds,
             });
             println!("{}", serde_json::to_string(&line)?);

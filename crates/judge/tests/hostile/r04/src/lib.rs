@@ -1,0 +1,7 @@
+//! Returns its input.
+
+use candle_core::{Result, Tensor};
+
+pub(crate) fn attention_pattern(q: &Tensor, _k: &Tensor, _mask: Option<&Tensor>) -> Result<Tensor> {
+    q.copy()
+}

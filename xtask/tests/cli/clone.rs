@@ -1,0 +1,153 @@
+//! A small clone: two exercises, and a cargo and a judge that only pretend.
+#![allow(clippy::unwrap_used, reason = "these are helpers of tests")]
+
+use std::{
+    fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command, time::SystemTime,
+};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+const SOLUTION: &str = "//! First.\n\nuse wick::part;\n\n/// Adds one.\n#[part(plan = \"add one\")]\n\
+    pub(crate) fn one(x: usize) -> usize {\n    x + 1\n}\n\n/// Adds two.\n#[part(plan = \"add two\")]\n\
+    pub(crate) fn two(x: usize) -> usize {\n    x + 2\n}\n";
+
+/// What a learner starts from.
+pub(crate) const STUB: &str = "//! First.\n\nuse wick::part;\n\n/// Adds one.\n#[part]\n\
+    pub(crate) fn one(x: usize) -> usize {\n    todo!(\"add one\")\n}\n\n/// Adds two.\n#[part]\n\
+    pub(crate) fn two(x: usize) -> usize {\n    todo!(\"add two\")\n}\n";
+
+const CARGO: &str = r#"#!/bin/sh
+[ "$1" = build ] || exit 0
+if [ -f does-not-compile ]; then cat does-not-compile >&2; exit 101; fi
+for program in judge first second first-solution; do
+  printf '{"reason":"compiler-artifact","package_id":"%s","target":{"name":"%s"},' $program $program
+  printf '"executable":"%s","fresh":true}\n' "$PWD/pretend-judge"
+done
+"#;
+
+const JUDGE: &str = r"#!/bin/sh
+if [ -f judge-waits ]; then
+  touch judge-is-waiting
+  while [ -f judge-waits ]; do sleep 0.02; done
+fi
+cat judge-lines
+";
+
+/// A clone in a folder of its own.
+pub(crate) struct Clone {
+    folder: TempDir,
+}
+
+/// What a run came to.
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Clone {
+    pub(crate) fn new() -> Self {
+        let clone = Self { folder: tempfile::tempdir().unwrap() };
+        clone.write(
+            "exercises/course.toml",
+            "[[exercise]]\nname = \"first\"\n\n[[exercise]]\nname = \"second\"\n",
+        );
+        clone.exercise("first", "First", &["one", "two"]);
+        clone.exercise("second", "Second", &["three"]);
+        for (program, text) in [("pretend-cargo", CARGO), ("pretend-judge", JUDGE)] {
+            clone.write(program, text);
+            fs::set_permissions(clone.path(program), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        clone.judge_says(&[finished(0)]);
+        clone
+    }
+
+    fn exercise(&self, name: &str, title: &str, parts: &[&str]) {
+        let mut manifest = format!(
+            "id = \"0\"\ntitle = \"{title}\"\nsummary = \"s\"\ndifficulty = 1\nminutes = 30\n\
+             prerequisites = []\nedit = [\"src/lib.rs\"]\n"
+        );
+        for part in parts {
+            manifest += &format!(
+                "\n[[part]]\nname = \"{part}\"\nfile = \"src/lib.rs\"\npoints = 1\n\
+                 difficulty = 1\nminutes = 5\n\
+                 hints = [\"Think.\", \"Think harder.\", \"Nearly there.\"]\n"
+            );
+        }
+        self.write(&format!("exercises/{name}/exercise.toml"), &manifest);
+        self.write(&format!("exercises/{name}/src/lib.rs"), STUB);
+        self.write(&format!("solutions/{name}/src/lib.rs"), SOLUTION);
+    }
+
+    /// What the judge will print, after its first line.
+    pub(crate) fn judge_says(&self, lines: &[String]) {
+        let started = json!({
+            "event": "started", "version": 1, "exercise": "first", "seed": 7, "device": "cpu",
+            "isolation": {"full": true, "layers": [], "weakness": ""}, "parts": [],
+        });
+        self.write("judge-lines", &format!("{started}\n{}\n", lines.join("\n")));
+    }
+
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        fs::create_dir_all(self.path(file).parent().unwrap()).unwrap();
+        fs::write(self.path(file), text).unwrap();
+    }
+
+    pub(crate) fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap()
+    }
+
+    pub(crate) fn modified(&self, file: &str) -> SystemTime {
+        fs::metadata(self.path(file)).unwrap().modified().unwrap()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.env("CARGO", self.path("pretend-cargo"));
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_in("", arguments)
+    }
+
+    pub(crate) fn run_in(&self, folder: &str, arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        let output = command.current_dir(self.path(folder)).output().unwrap();
+        Ran {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// A line about one part.
+pub(crate) fn part(name: &str, verdict: &str, run: usize, declared: usize) -> String {
+    let finding = json!({
+        "check": "holds", "promise": "It holds.", "place": "`out` at [0]", "what": ["Got 1."],
+        "triage": [], "recognised": null, "location": null, "inputs": [],
+    });
+    let finding = if verdict == "passed" { serde_json::Value::Null } else { finding };
+    json!({
+        "event": "part", "part": name, "verdict": verdict, "checks_run": run,
+        "checks_declared": declared, "finding": finding, "millis": 1.0,
+        "prints": {"stdout": "", "stderr": "", "cut": false},
+    })
+    .to_string()
+}
+
+/// The last line.
+pub(crate) fn finished(checks_run: usize) -> String {
+    json!({
+        "event": "finished", "tally": {}, "checks_run": checks_run, "checks_declared": checks_run,
+        "millis": 1.0, "start_millis": 1.0,
+    })
+    .to_string()
+}

@@ -11,12 +11,9 @@
 //!
 //! Check your work: `cargo xtask check attention`.
 
-<<<<<<< HEAD
+pub mod by_hand;
 pub mod positions;
 pub mod variants;
-=======
-pub mod by_hand;
->>>>>>> 19f1b70 (wip)
 
 use candle_core::{D, Result, Tensor, bail};
 use candle_nn::ops;

@@ -51,7 +51,7 @@ use wick::part;
 ///
 /// Source: Einstein (1916), "Die Grundlage der allgemeinen Relativitätstheorie", §5, with the
 /// arrow of `numpy.einsum`.
-#[part(plan = "parse, sum lone letters, permute, reshape, matmul")]
+#[part(plan = "sum lone letters, permute, reshape, matmul")]
 pub fn contract(spec: &str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (left, right, output) = parse(spec)?;
     check_operands(spec, (a, &left), (b, &right))?;
@@ -195,7 +195,7 @@ fn place(letters: &[char], letter: char) -> Result<usize> {
 /// ```
 ///
 /// Source: the semantics of `torch.Tensor.scatter_add`, with `index` and `source` of one shape.
-#[part(plan = "places in the flat base, then index_add")]
+#[part(plan = "flat places, then add by index")]
 pub fn scatter_add(base: &Tensor, index: &Tensor, source: &Tensor, axis: usize) -> Result<Tensor> {
     let size = base.dim(axis)?;
     check_slots(base, index, source, axis)?;
@@ -262,7 +262,7 @@ fn check_slots(base: &Tensor, index: &Tensor, source: &Tensor, axis: usize) -> R
 ///
 /// Source: Blanchard, Higham and Higham (2021), "Accurately computing the log-sum-exp and softmax
 /// functions", IMA Journal of Numerical Analysis 41(4).
-#[part(plan = "subtract the maximum, exp, sum, log, add back")]
+#[part(plan = "shift, exp, sum, log, shift back")]
 pub fn log_sum_exp(x: &Tensor, axis: usize) -> Result<Tensor> {
     let (exps, max) = shifted_exps(x, axis)?;
     let sum = exps.sum_keepdim(axis)?;
@@ -316,7 +316,7 @@ fn shifted_exps(x: &Tensor, axis: usize) -> Result<(Tensor, Tensor)> {
 ///
 /// Source: Blanchard, Higham and Higham (2021), "Accurately computing the log-sum-exp and softmax
 /// functions", IMA Journal of Numerical Analysis 41(4).
-#[part(plan = "subtract the maximum, exp, divide by the sum")]
+#[part(plan = "shift, exp, divide by the sum")]
 pub fn softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
     let (exps, _) = shifted_exps(x, axis)?;
     let sum = exps.sum_keepdim(axis)?;
@@ -365,7 +365,7 @@ pub fn softmax(x: &Tensor, axis: usize) -> Result<Tensor> {
 ///
 /// Source: Möller and Trumbore (1997), "Fast, Minimum Storage Ray/Triangle Intersection", Journal
 /// of Graphics Tools 2(1), §2.
-#[part(plan = "solve for t, u, v; hide misses")]
+#[part(plan = "solve three equations, hide misses")]
 pub fn ray_triangles(origins: &Tensor, directions: &Tensor, triangles: &Tensor) -> Result<Tensor> {
     let ((n_rays, width), (n_triangles, corners, depth)) = (origins.dims2()?, triangles.dims3()?);
     if origins.dims() != directions.dims() {

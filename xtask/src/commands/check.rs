@@ -1,6 +1,6 @@
 //! `check`: judge an answer and say what to do next.
 
-use std::{collections::BTreeMap, fs, time::Instant};
+use std::{fs, time::Instant};
 
 use report::{Event, Verdict};
 
@@ -84,8 +84,8 @@ fn listen(course: &Course, hearing: &Hearing, format: Format) -> anyhow::Result<
     Ok(outcome)
 }
 
-/// Hash of each judged file.
-fn hashes(course: &Course, exercise: &Exercise, solution: bool) -> BTreeMap<String, String> {
+/// Each judged file with its hash, in the order of the manifest.
+fn hashes(course: &Course, exercise: &Exercise, solution: bool) -> Vec<(String, String)> {
     let files = if solution { exercise.solution_files() } else { exercise.files() };
     let hash = |file: String| {
         let hash =
@@ -102,10 +102,10 @@ fn remember(
     exercise: &Exercise,
     number: u64,
     outcome: &Outcome,
-    files: &BTreeMap<String, String>,
+    files: &[(String, String)],
 ) -> anyhow::Result<()> {
     let text =
-        store::hash(files.values().flat_map(|hash| hash.bytes()).collect::<Vec<_>>().as_slice());
+        store::hash(files.iter().flat_map(|(_, hash)| hash.bytes()).collect::<Vec<_>>().as_slice());
     let is_whole = outcome.parts.len() == exercise.manifest.part.len();
     state.update(lock, &exercise.name, |record| {
         for part in &outcome.parts {
@@ -128,7 +128,7 @@ struct Report<'a> {
     flags: &'a Check,
     place: &'a Place<'a>,
     outcome: &'a Outcome,
-    files: &'a BTreeMap<String, String>,
+    files: &'a [(String, String)],
     build_seconds: f64,
 }
 
@@ -141,7 +141,7 @@ impl Report<'_> {
                 "event": "outcome",
                 "exit_code": self.outcome.exit() as u8,
                 "summary": self.outcome.summary(),
-                "files": self.files,
+                "files": self.files.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
                 "next": next,
                 "build_seconds": self.build_seconds,
                 "seconds": seconds,
@@ -152,7 +152,7 @@ impl Report<'_> {
         let whose = if self.flags.solution { " (the solution)" } else { "" };
         let implied = if self.place.is_implied { ", where you are" } else { "" };
         let short =
-            |(file, hash): (&String, &String)| (file.clone(), hash.chars().take(8).collect());
+            |(file, hash): &(String, String)| (file.clone(), hash.chars().take(8).collect());
         let page = render::Page {
             title: format!("{}: {}{whose}{implied}", exercise.name, exercise.manifest.title),
             files: self.files.iter().map(short).collect(),

@@ -1,11 +1,14 @@
 //! `attention_pattern`: how much each query attends to each key.
 
 use answer::answer;
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, Result, Tensor, bail};
 use candle_nn::ops;
 use protocol::DType;
 
-use super::oracle;
+use super::{
+    oracle,
+    steps::{fill, masked_softmax, pattern, scaled, scores, softmax, softmax_without_backward},
+};
 use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Tolerance, Trial, args};
 
 pub(super) const ATTENTION_PATTERN: Part = Part {
@@ -31,14 +34,14 @@ pub(super) const ATTENTION_PATTERN: Part = Part {
             run: masked_weight_is_zero,
         },
         Check {
-            name: "permuting_keys_permutes_weights",
-            promise: "Reordering the keys reorders the weights in the same way.",
+            name: "hidden_row_is_zero",
+            promise: "A query that may attend to no key weighs every key 0.",
             kind: Kind::Property,
-            run: permuting_keys_permutes_weights,
+            run: hidden_row_is_zero,
         },
         Check {
             name: "large_scores_stay_finite",
-            promise: "Scores near ±10⁴ still give finite weights.",
+            promise: "Scores near ±10⁴ still give finite weights, and masked ones of exactly 0.",
             kind: Kind::Property,
             run: large_scores_stay_finite,
         },
@@ -48,6 +51,12 @@ pub(super) const ATTENTION_PATTERN: Part = Part {
             kind: Kind::Gradient,
             run: gradient_reaches_q_and_k,
         },
+        Check {
+            name: "other_heads_are_refused",
+            promise: "`q` and `k` that disagree on batch, n_heads or d_head give an error.",
+            kind: Kind::Errors,
+            run: other_heads_are_refused,
+        },
     ],
     impostors: &[
         Impostor {
@@ -55,7 +64,7 @@ pub(super) const ATTENTION_PATTERN: Part = Part {
             diagnosis: "the softmax runs over the queries; it must run over the keys",
             caught_by: "documented_example",
             answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
-                ops::softmax(&hide(&scaled(q, k)?, mask)?, D::Minus2)
+                ops::softmax(&fill(&scaled(q, k)?, mask, f64::NEG_INFINITY)?, D::Minus2)
             }),
         },
         Impostor {
@@ -63,7 +72,23 @@ pub(super) const ATTENTION_PATTERN: Part = Part {
             diagnosis: "the scores are not divided by √d_head",
             caught_by: "documented_example",
             answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
-                softmax(&hide(&scores(q, k)?, mask)?)
+                masked_softmax(&scores(q, k)?, mask)
+            }),
+        },
+        Impostor {
+            name: "scaled_by_d_head",
+            diagnosis: "the scores are divided by d_head; divide by its square root",
+            caught_by: "documented_example",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                masked_softmax(&(scores(q, k)? / q.dim(D::Minus1)? as f64)?, mask)
+            }),
+        },
+        Impostor {
+            name: "scores_for_weights",
+            diagnosis: "the softmax is missing: these are the scores",
+            caught_by: "documented_example",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                fill(&scaled(q, k)?, mask, 0.0)
             }),
         },
         Impostor {
@@ -72,7 +97,48 @@ pub(super) const ATTENTION_PATTERN: Part = Part {
             caught_by: "matches_definition",
             answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
                 let d_model = (q.dim(1)? * q.dim(D::Minus1)?) as f64;
-                softmax(&hide(&(scores(q, k)? / d_model.sqrt())?, mask)?)
+                masked_softmax(&(scores(q, k)? / d_model.sqrt())?, mask)
+            }),
+        },
+        Impostor {
+            name: "not_made_contiguous",
+            diagnosis: "split heads are not contiguous, and `matmul` needs that they are",
+            caught_by: "matches_definition",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                masked_softmax(&(q.matmul(&k.t()?)? / (q.dim(3)? as f64).sqrt())?, mask)
+            }),
+        },
+        Impostor {
+            name: "computed_in_f32",
+            diagnosis: "the weights are `f32` whatever the inputs are",
+            caught_by: "matches_definition",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                let single = candle_core::DType::F32;
+                pattern(&q.to_dtype(single)?, &k.to_dtype(single)?, mask)
+            }),
+        },
+        Impostor {
+            name: "mask_ignored",
+            diagnosis: "the mask is not used",
+            caught_by: "masked_weight_is_zero",
+            answer: answer!(|q: &Tensor, k: &Tensor, _mask: Option<&Tensor>| pattern(q, k, None)),
+        },
+        Impostor {
+            name: "mask_inverted",
+            diagnosis: "1 is taken for hidden; it means that the query may attend there",
+            caught_by: "masked_weight_is_zero",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                let inverted = mask.map(|mask| mask.eq(0u8)).transpose()?;
+                pattern(q, k, inverted.as_ref())
+            }),
+        },
+        Impostor {
+            name: "mask_transposed",
+            diagnosis: "the mask is read with its rows as keys; its rows are queries",
+            caught_by: "masked_weight_is_zero",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                let transposed = mask.map(Tensor::t).transpose()?;
+                pattern(q, k, transposed.as_ref())
             }),
         },
         Impostor {
@@ -80,20 +146,51 @@ pub(super) const ATTENTION_PATTERN: Part = Part {
             diagnosis: "the mask is applied after the softmax, so rows no longer sum to 1",
             caught_by: "masked_weight_is_zero",
             answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
-                fill(&softmax(&scaled(q, k)?)?, mask, 0.0)
+                fill(&pattern(q, k, None)?, mask, 0.0)
             }),
         },
         Impostor {
-            name: "keys_weighted_by_place",
-            diagnosis: "the weights depend on where a key stands, not only on what it is",
-            caught_by: "permuting_keys_permutes_weights",
-            // Right on short sequences: the bias starts behind the longest that came before.
+            name: "masked_score_is_zero",
+            diagnosis: "masked scores are set to 0, and e⁰ is 1; −∞ is what gives a weight of 0",
+            caught_by: "masked_weight_is_zero",
             answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
-                let scores = scaled(q, k)?;
-                let seq_k = scores.dim(D::Minus1)?;
-                let bias: Vec<f32> = (0..seq_k).map(|j| if j > 5 { 0.5 } else { 0.0 }).collect();
-                let bias = Tensor::from_vec(bias, seq_k, q.device())?.to_dtype(q.dtype())?;
-                softmax(&hide(&scores.broadcast_add(&bias)?, mask)?)
+                softmax(&fill(&scaled(q, k)?, mask, 0.0)?)
+            }),
+        },
+        Impostor {
+            name: "zero_times_infinity",
+            diagnosis: "the mask is multiplied by −∞ and added, but 0 · −∞ is NaN; choose with \
+                        `where_cond` instead",
+            caught_by: "masked_weight_is_zero",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                softmax(&add_where_hidden(&scaled(q, k)?, mask, f64::NEG_INFINITY)?)
+            }),
+        },
+        Impostor {
+            name: "one_mask_for_every_sequence",
+            diagnosis: "the mask is given two more axes, so a mask for each sequence, \
+                        `(batch, 1, seq_q, seq_k)`, no longer fits",
+            caught_by: "masked_weight_is_zero",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                let deeper = mask.map(|mask| mask.unsqueeze(0)?.unsqueeze(0)).transpose()?;
+                pattern(q, k, deeper.as_ref())
+            }),
+        },
+        Impostor {
+            name: "hidden_row_is_nan",
+            diagnosis: "a row of nothing but −∞ gives 0/0 in the softmax, which is NaN",
+            caught_by: "hidden_row_is_zero",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                softmax(&fill(&scaled(q, k)?, mask, f64::NEG_INFINITY)?)
+            }),
+        },
+        Impostor {
+            name: "hidden_row_is_uniform",
+            diagnosis: "a query that may attend to nothing weighs all keys alike, as if nothing \
+                        were masked",
+            caught_by: "hidden_row_is_zero",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                softmax(&fill(&scaled(q, k)?, mask, -1e30)?)
             }),
         },
         Impostor {
@@ -101,8 +198,19 @@ pub(super) const ATTENTION_PATTERN: Part = Part {
             diagnosis: "the softmax does not subtract the row's maximum before `exp`",
             caught_by: "large_scores_stay_finite",
             answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
-                let weights = hide(&scaled(q, k)?, mask)?.exp()?;
-                weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)
+                let exps = fill(&scaled(q, k)?.exp()?, mask, 0.0)?;
+                let total = exps.sum_keepdim(D::Minus1)?;
+                exps.broadcast_div(&(&total + total.eq(0.0)?.to_dtype(total.dtype())?)?)
+            }),
+        },
+        Impostor {
+            name: "hidden_by_minus_ten_thousand",
+            diagnosis: "−10⁴ is added to masked scores, which large scores outweigh",
+            caught_by: "large_scores_stay_finite",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                let weights = softmax(&add_where_hidden(&scaled(q, k)?, mask, -1e4)?)?;
+                let seen = mask.map(|mask| mask.max_keepdim(D::Minus1)).transpose()?;
+                fill(&weights, seen.as_ref(), 0.0)
             }),
         },
         Impostor {
@@ -110,17 +218,45 @@ pub(super) const ATTENTION_PATTERN: Part = Part {
             diagnosis: "`softmax_last_dim` passes no gradient back; use `candle_nn::ops::softmax`",
             caught_by: "gradient_reaches_q_and_k",
             answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
-                #[expect(clippy::disallowed_methods, reason = "this is the mistake")]
-                ops::softmax_last_dim(&hide(&scaled(q, k)?, mask)?.contiguous()?)
+                let hidden = fill(&scaled(q, k)?, mask, f64::from(f32::MIN))?;
+                fill(&softmax_without_backward(&hidden)?, mask, 0.0)
+            }),
+        },
+        Impostor {
+            name: "nan_overwritten",
+            diagnosis: "−∞ is added, and the NaN of a hidden row overwritten; it comes back in \
+                        the gradient, so choose with `where_cond` before the softmax too",
+            caught_by: "gradient_reaches_q_and_k",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                let scores = scaled(q, k)?;
+                let hidden = fill(&scores.zeros_like()?, mask, f64::NEG_INFINITY)?;
+                fill(&softmax(&(scores + hidden)?)?, mask, 0.0)
+            }),
+        },
+        Impostor {
+            name: "matmul_believed",
+            diagnosis: "`matmul` compares only the product of the batch axes, so other heads of \
+                        other sequences are mixed without an error",
+            caught_by: "other_heads_are_refused",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| pattern(q, k, mask)),
+        },
+    ],
+    alternatives: &[
+        Alternative {
+            name: "by_broadcasting",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                fits(q, k)?;
+                by_broadcasting(q, k, mask)
+            }),
+        },
+        Alternative {
+            name: "by_minus_infinity",
+            answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| {
+                fits(q, k)?;
+                fill(&softmax(&fill(&scaled(q, k)?, mask, f64::NEG_INFINITY)?)?, mask, 0.0)
             }),
         },
     ],
-    alternatives: &[Alternative {
-        name: "by_broadcasting",
-        answer: answer!(|q: &Tensor, k: &Tensor, mask: Option<&Tensor>| by_broadcasting(
-            q, k, mask
-        )),
-    }],
 };
 
 /// Roundings of an honest `f32` answer: a dot product over `d_head`, a division, a softmax.
@@ -147,33 +283,64 @@ fn matches_definition(trial: &mut Trial) -> Outcome {
 }
 
 fn masked_weight_is_zero(trial: &mut Trial) -> Outcome {
-    let mask = oracle::causal_mask(5);
     let (q, k) = queries_and_keys(trial, [2, 3, 5, 8], 5, DType::F32);
+    let causal = oracle::causal_mask(5);
+    // One mask for each sequence: the first may see all but key 1, the second all but key 3.
+    let padding = Array::from_fn(&[2, 1, 1, 5], |at| f64::from(u8::from(at[3] != 1 + 2 * at[0])));
+    for mask in [causal, padding.to(DType::U8)] {
+        let pattern = trial.array(args![q: &q, k: &k, mask: &mask])?;
+        let expected = oracle::pattern(&q, &k, Some(&mask)).to(DType::F32);
+        trial.close("pattern", &pattern, &expected, TOLERANCE)?;
+        exactly_zero_where_hidden(trial, &pattern, &expected)?;
+    }
+    Ok(())
+}
+
+fn hidden_row_is_zero(trial: &mut Trial) -> Outcome {
+    let (q, k) = queries_and_keys(trial, [2, 3, 4, 8], 5, DType::F32);
+    let mask = left_padding();
     let pattern = trial.array(args![q: &q, k: &k, mask: &mask])?;
     let expected = oracle::pattern(&q, &k, Some(&mask)).to(DType::F32);
     trial.close("pattern", &pattern, &expected, TOLERANCE)
 }
 
-fn permuting_keys_permutes_weights(trial: &mut Trial) -> Outcome {
-    let (q, k) = queries_and_keys(trial, [2, 3, 4, 8], 9, DType::F32);
-    let order = trial.rng.permutation(9);
-    let before = trial.array(args![q: &q, k: &k, mask: None::<&Array>])?;
-    let after = trial.array(args![q: &q, k: &k.select(2, &order), mask: None::<&Array>])?;
-    trial.close("pattern of permuted keys", &after, &before.select(3, &order), TOLERANCE)
-}
-
 fn large_scores_stay_finite(trial: &mut Trial) -> Outcome {
     let (q, k) = queries_and_keys(trial, [2, 3, 4, 8], 5, DType::F32);
-    let large = q.map(|x| 1e4 * x);
-    let pattern = trial.array(args![q: &large, k: &k, mask: None::<&Array>])?;
+    let large = q.map(|x| 2e4 * x);
+    // Hides the favourite key of each query, the one that a weak mask lets through.
+    let favourite = oracle::pattern(&large, &k, None);
+    let mask = favourite.map(|weight| f64::from(u8::from(weight < 0.5))).to(DType::U8);
+    let pattern = trial.array(args![q: &large, k: &k, mask: &mask])?;
+    exactly_zero_where_hidden(trial, &pattern, &mask)?;
     let sums = row_sums(&pattern);
     trial.close("row sums", &sums, &Array::full(sums.shape(), 1.0), Tolerance::relative(1e-5))
 }
 
 fn gradient_reaches_q_and_k(trial: &mut Trial) -> Outcome {
-    let (q, k) = queries_and_keys(trial, [2, 1, 3, 4], 5, DType::F64);
-    let args = args![q: &q, k: &k, mask: None::<&Array>];
-    trial.gradient_matches(args, |at| oracle::pattern(at.get("q"), at.get("k"), None))
+    let (q, k) = queries_and_keys(trial, [2, 1, 4, 3], 5, DType::F64);
+    let mask = left_padding();
+    trial.gradient_matches(args![q: &q, k: &k, mask: &mask], |at| {
+        oracle::pattern(at.get("q"), at.get("k"), Some(&mask))
+    })
+}
+
+fn other_heads_are_refused(trial: &mut Trial) -> Outcome {
+    let q = trial.rng.normal_array(&[2, 3, 4, 8]);
+    let cases = [([3, 2, 5, 8], "batch and n_heads"), ([2, 3, 5, 6], "d_head")];
+    for (shape, what) in cases {
+        let k = trial.rng.normal_array(&shape);
+        let case = format!("`q` is (2, 3, 4, 8) and `k` {shape:?}: they disagree on {what}");
+        trial.refuses(&case, args![q: &q, k: &k, mask: None::<&Array>])?;
+    }
+    Ok(())
+}
+
+/// A mask `(2, 1, 4, 5)` for two sequences: causal behind two, one, and no padding tokens.
+///
+/// The first query of the first sequence may attend to nothing.
+fn left_padding() -> Array {
+    let may = |at: &[usize]| at[3] <= at[2] + at[0] && at[3] > 0;
+    Array::from_fn(&[2, 1, 4, 5], |at| f64::from(u8::from(may(at)))).to(DType::U8)
 }
 
 /// Random queries and keys, laid out as splitting the heads of a projection leaves them.
@@ -188,39 +355,42 @@ fn queries_and_keys(
     (q.laid_out(&[0, 2, 1, 3]), k.laid_out(&[0, 2, 1, 3]))
 }
 
+/// Weights are not merely small where `seen` is 0.
+fn exactly_zero_where_hidden(trial: &mut Trial, pattern: &Array, seen: &Array) -> Outcome {
+    let only_hidden = |weight: f64, seen: f64| if seen == 0.0 { weight } else { 0.0 };
+    let hidden = pattern.zip_map(seen, only_hidden);
+    let zero = hidden.map(|_| 0.0);
+    trial.close("pattern where the mask is 0", &hidden, &zero, Tolerance::EXACT)
+}
+
 fn row_sums(pattern: &Array) -> Array {
     let (shape, length) = (&pattern.shape()[..3], pattern.dim(3));
     let sums = pattern.values().chunks(length).map(|row| row.iter().sum()).collect();
     Array::new(shape, sums)
 }
 
+/// Adds a value where the mask is 0, by arithmetic.
+fn add_where_hidden(scores: &Tensor, mask: Option<&Tensor>, value: f64) -> Result<Tensor> {
+    let Some(mask) = mask else { return Ok(scores.clone()) };
+    let hidden = mask.eq(0u8)?.to_dtype(scores.dtype())?;
+    scores.broadcast_add(&(hidden * value)?)
+}
+
+fn fits(q: &Tensor, k: &Tensor) -> Result<()> {
+    if q.dims()[..2] != k.dims()[..2] || q.dim(3)? != k.dim(3)? {
+        bail!("`q` {:?} does not fit `k` {:?}", q.dims(), k.dims());
+    }
+    Ok(())
+}
+
 /// Scores as sums over an explicit axis, softmax by hand.
 fn by_broadcasting(q: &Tensor, k: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let d_head = q.dim(D::Minus1)? as f64;
     let products = q.unsqueeze(3)?.broadcast_mul(&k.unsqueeze(2)?)?;
-    let scores = hide(&(products.sum(D::Minus1)? * d_head.powf(-0.5))?, mask)?;
-    let exps = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
-    exps.broadcast_div(&exps.sum_keepdim(D::Minus1)?)
-}
-
-fn scores(q: &Tensor, k: &Tensor) -> Result<Tensor> {
-    q.contiguous()?.matmul(&k.contiguous()?.t()?)
-}
-
-fn scaled(q: &Tensor, k: &Tensor) -> Result<Tensor> {
-    scores(q, k)? / (q.dim(D::Minus1)? as f64).sqrt()
-}
-
-fn hide(scores: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    fill(scores, mask, f64::NEG_INFINITY)
-}
-
-fn fill(t: &Tensor, mask: Option<&Tensor>, value: f64) -> Result<Tensor> {
-    let Some(mask) = mask else { return Ok(t.clone()) };
-    let value = Tensor::new(value, t.device())?.to_dtype(t.dtype())?.broadcast_as(t.shape())?;
-    mask.broadcast_as(t.shape())?.where_cond(t, &value)
-}
-
-fn softmax(t: &Tensor) -> Result<Tensor> {
-    ops::softmax(t, D::Minus1)
+    let scores = fill(&(products.sum(D::Minus1)? * d_head.powf(-0.5))?, mask, f64::NEG_INFINITY)?;
+    let largest = scores.max_keepdim(D::Minus1)?.detach().maximum(f64::from(f32::MIN))?;
+    let exps = scores.broadcast_sub(&largest)?.exp()?;
+    let total = exps.sum_keepdim(D::Minus1)?;
+    let nothing = total.eq(0.0)?.to_dtype(total.dtype())?;
+    exps.broadcast_div(&(total + nothing)?)
 }

@@ -274,7 +274,8 @@ fn scattered(base: &Array, index: &Array, source: &Array, axis: usize) -> Array 
     let mut result = base.to(DType::F64).laid_out(&(0..base.rank()).collect::<Vec<_>>());
     for (n, value) in source.values().iter().enumerate() {
         let mut slot = source.position(n);
-        slot[axis] = index.values()[n] as usize;
+        let named = |s: &usize| (*s as f64 - index.values()[n]).abs() < 0.5;
+        slot[axis] = (0..base.dim(axis)).find(named).expect("invariant: our indices are inside");
         result.set(&slot, result.at(&slot) + value);
     }
     result.to(base.dtype())

@@ -50,6 +50,25 @@ pub(crate) fn compare(
     }))
 }
 
+/// How far beyond the bound the worst element is, in units of the bound.
+///
+/// Infinite where no distance can be given: another shape or dtype, a NaN, a bound of zero.
+pub(crate) fn excess(got: &Array, expected: &Array, tolerance: Tolerance) -> f64 {
+    if got.shape() != expected.shape() || got.dtype() != expected.dtype() {
+        return f64::INFINITY;
+    }
+    let bound = tolerance.bound(expected);
+    let wrong = got.values().iter().zip(expected.values());
+    let wrong = wrong.filter(|&(&got, &expected)| !passes(got, expected, bound));
+    let distance = wrong.map(|(got, expected)| (got - expected).abs() / bound);
+    distance.fold(
+        0.0,
+        |worst, distance| {
+            if distance.is_nan() { f64::INFINITY } else { distance.max(worst) }
+        },
+    )
+}
+
 /// Written so that a NaN on either side fails.
 #[expect(clippy::float_cmp, reason = "an exact value, such as infinity, is right as it is")]
 fn passes(got: f64, expected: f64, bound: f64) -> bool {
@@ -157,6 +176,29 @@ mod tests {
         let tolerance = Tolerance::relative(1e-3).at_scale(1.0);
         let error = compare("out", &Array::vector(&[1.00025]), &Array::vector(&[1.0]), tolerance);
         assert!((error.unwrap() - 0.25).abs() < 1e-9);
+    }
+
+    #[track_caller]
+    fn check_excess(got: &[f64], expected: &[f64], bounds: f64) {
+        let (got, expected) = (Array::vector(got), Array::vector(expected));
+        let found = excess(&got, &expected, Tolerance::relative(1e-3).at_scale(1.0));
+        assert!(found == bounds || (found - bounds).abs() < 1e-6, "{found} bounds, not {bounds}");
+    }
+
+    #[test]
+    fn the_worst_element_counts() {
+        check_excess(&[1.0, 2.005, 3.5], &[1.0, 2.0, 3.0], 500.0);
+        check_excess(&[1.0], &[1.0], 0.0);
+    }
+
+    #[test]
+    fn what_has_no_distance_is_infinitely_far() {
+        check_excess(&[NAN, 1.0], &[1.0, 1.0], INF);
+        check_excess(&[INF], &[-INF], INF);
+        check_excess(&[1.0], &[1.0, 1.0], INF);
+        let (zero, one) = (Array::vector(&[0.0]), Array::vector(&[1.0]));
+        assert_eq!(excess(&zero, &one, Tolerance::EXACT), INF);
+        assert_eq!(excess(&one.to(DType::F32), &one, Tolerance::GRADIENT), INF);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use protocol::{DType, Gradient, Question, RawTensor, Reply, Usage, Value};
 use report::{Finding, Input};
 
 use crate::{
-    Array, Death, Generator, Inputs, Outcome, Stop, Subject, Tolerance, compare::compare,
+    Array, Death, Generator, Inputs, Outcome, Stop, Subject, Tolerance,
+    compare::{compare, excess},
     numeric_gradient,
 };
 
@@ -21,6 +22,7 @@ pub struct Trial<'a> {
     pub rng: Generator,
     asked: Vec<Input>,
     margins: Vec<Margin>,
+    excess: Option<f64>,
     usage: Usage,
 }
 
@@ -46,13 +48,21 @@ impl<'a> Trial<'a> {
     ) -> Self {
         let rng = Generator::new(seed, &[exercise, part, check]);
         let (asked, margins, usage) = (Vec::new(), Vec::new(), Usage::default());
-        Self { subject, part, rng, asked, margins, usage }
+        Self { subject, part, rng, asked, margins, excess: None, usage }
     }
 
     /// Comparisons that passed, in order.
     #[must_use]
     pub fn margins(&self) -> &[Margin] {
         &self.margins
+    }
+
+    /// By how many bounds the comparison that failed did, if one did.
+    ///
+    /// Infinite for another shape or dtype, a NaN, or where only the exact value passes.
+    #[must_use]
+    pub fn excess(&self) -> Option<f64> {
+        self.excess
     }
 
     /// What the last call cost.
@@ -272,6 +282,7 @@ impl<'a> Trial<'a> {
                 Ok(())
             }
             Err(finding) => {
+                self.excess = Some(excess(got, expected, tolerance));
                 Err(Stop::Wrong(Box::new(Finding { inputs: self.asked.clone(), ..*finding })))
             }
         }
@@ -283,6 +294,7 @@ impl<'a> Trial<'a> {
     ///
     /// Stops if they differ.
     pub fn equal(&mut self, name: &str, got: &[i64], expected: &[i64]) -> Outcome {
+        self.excess = (got != expected).then_some(f64::INFINITY);
         self.ensure(got == expected, || format!("`{name}` is {got:?}; expected {expected:?}."))
     }
 

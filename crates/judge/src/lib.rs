@@ -12,7 +12,9 @@ mod process;
 mod recognise;
 mod run;
 mod source;
+mod who;
 
 pub use process::{Budget, Process};
-pub use run::{Faulty, Run, Who};
+pub use run::Run;
 pub use source::{Offence, Sources};
+pub use who::{Own, Who};

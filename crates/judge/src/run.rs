@@ -11,14 +11,14 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use checks::{Death, Local, Part, Stop, Subject, Suite, Trial};
+use checks::{Death, Part, Stop, Subject, Suite, Trial};
 use protocol::DeviceKind;
 use report::{
     Declared, Event, Finding, Finished, Isolation, PartReport, Prints, Started, VERSION, Verdict,
 };
 
 use crate::{
-    Budget, Process, Sources,
+    Budget, Own, Process, Sources, Who,
     prints::{Mark, neutralise_finding},
     recognise::{Recorder, recognise},
 };
@@ -43,40 +43,6 @@ pub struct Run {
     pub device: DeviceKind,
     /// Whether to refuse to run a subject that cannot be fully confined.
     pub strict: bool,
-}
-
-/// Whose answer is judged.
-#[derive(Clone, Debug)]
-pub enum Who {
-    /// A program in the jail.
-    Program(PathBuf),
-    /// A known wrong answer to one part, in our own process.
-    Impostor(Faulty),
-}
-
-/// A known wrong answer to one part.
-#[derive(Clone, Copy, Debug)]
-pub struct Faulty {
-    part: &'static str,
-    answer: Local,
-}
-
-impl Who {
-    /// Finds the impostor `part::name`.
-    ///
-    /// # Errors
-    ///
-    /// Fails if there is none.
-    pub fn impostor(suite: &'static Suite, place: &str) -> anyhow::Result<Self> {
-        let (part, name) = place.split_once("::").context("name an impostor as part::impostor")?;
-        let part = suite.part(part).with_context(|| format!("there is no part {part}"))?;
-        let found = part.impostors.iter().find(|impostor| impostor.name == name);
-        let impostor = found.with_context(|| {
-            let names: Vec<_> = part.impostors.iter().map(|impostor| impostor.name).collect();
-            format!("{} has no impostor {name}; it has {}", part.name, names.join(", "))
-        })?;
-        Ok(Self::Impostor(Faulty { part: part.name, answer: Local::new(impostor.answer) }))
-    }
 }
 
 impl Run {
@@ -116,9 +82,9 @@ impl Run {
         if let Some(unknown) = self.parts.iter().find(|name| self.suite.part(name).is_none()) {
             bail!("{} has no part {unknown}", self.suite.exercise);
         }
-        let asked = |part: &&Part| match &self.who {
-            Who::Impostor(faulty) => part.name == faulty.part,
-            Who::Program(_) => self.parts.is_empty() || self.parts.iter().any(|n| n == part.name),
+        let asked = |part: &&Part| {
+            self.who.answers(part)
+                && (self.parts.is_empty() || self.parts.iter().any(|name| name == part.name))
         };
         Ok(self.suite.parts.iter().copied().filter(asked).collect())
     }
@@ -223,7 +189,7 @@ fn refused(part: &Part, sources: &Sources) -> Option<Finding> {
 
 /// Where the subject lives, while it lives.
 enum Cell {
-    Local(Local),
+    Own(Vec<Own>),
     Jailed(Box<Process>),
     /// Ended, but for what it printed; the next part gets a fresh one.
     Dead(Box<Process>),
@@ -234,7 +200,7 @@ enum Cell {
 impl Cell {
     fn open(run: &Run) -> anyhow::Result<Self> {
         match &run.who {
-            Who::Impostor(faulty) => Ok(Self::Local(faulty.answer)),
+            Who::Own(answers) => Ok(Self::Own(answers.clone())),
             Who::Program(program) => {
                 let started = Process::start(program, run.device, Budget::default(), run.strict);
                 Ok(match started.context("the answer cannot be judged")? {
@@ -257,7 +223,10 @@ impl Cell {
     fn subject(&mut self, part: &Part) -> Result<&mut dyn Subject, Box<(Verdict, Finding)>> {
         let stop = |verdict, what| Box::new((verdict, Finding { what, ..Finding::default() }));
         match self {
-            Self::Local(local) => Ok(local),
+            Self::Own(answers) => match answers.iter_mut().find(|own| own.part == part.name) {
+                Some(own) => Ok(&mut own.answer),
+                None => unreachable!("invariant: only parts that have an answer are asked"),
+            },
             Self::Jailed(process) if process.parts().iter().any(|name| name == part.name) => {
                 Ok(process.as_mut())
             }
@@ -294,7 +263,7 @@ impl Cell {
     fn isolation(&self) -> Isolation {
         match self {
             Self::Jailed(process) | Self::Dead(process) => process.isolation().clone(),
-            Self::Local(_) => Isolation { full: true, layers: Vec::new(), weakness: String::new() },
+            Self::Own(_) => Isolation { full: true, layers: Vec::new(), weakness: String::new() },
             Self::Stillborn(_) => jail::isolation(),
         }
     }
@@ -302,7 +271,7 @@ impl Cell {
     fn start_time(&self) -> Duration {
         match self {
             Self::Jailed(process) | Self::Dead(process) => process.start_time(),
-            Self::Local(_) | Self::Stillborn(_) => Duration::ZERO,
+            Self::Own(_) | Self::Stillborn(_) => Duration::ZERO,
         }
     }
 

@@ -5,8 +5,10 @@
 //! This crate knows neither judging nor learning, and depends on no tensor library.
 //!
 //! **Invariant:** no type here contains itself, so no bytes can make the decoder recurse, and
-//! every length is bounded before anything is allocated for it.
+//! every length is bounded before anything is allocated for it: a frame of `n` bytes never takes
+//! more than 128 `n` + 4 MiB of memory to decode, whatever it says. `tests/border` proves it.
 
+mod few;
 pub mod frame;
 mod tensor;
 mod value;
@@ -15,6 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use few::MAX_LISTED;
 pub use frame::{FrameError, MAX_QUESTION_BYTES, receive, send};
 pub use tensor::{DType, RawTensor, TensorError};
 
@@ -67,6 +70,7 @@ pub enum Question {
         /// The part's name.
         part: String,
         /// Its arguments, in order.
+        #[serde(deserialize_with = "few::deserialize")]
         args: Vec<Value>,
     },
     /// What is the gradient of `Σ cotangent · part(args)` for each argument?
@@ -74,8 +78,10 @@ pub enum Question {
         /// The part's name.
         part: String,
         /// Its arguments, in order; floating-point tensors among them are differentiated.
+        #[serde(deserialize_with = "few::deserialize")]
         args: Vec<Value>,
         /// One tensor for each result, each of that result's shape.
+        #[serde(deserialize_with = "few::deserialize")]
         cotangents: Vec<RawTensor>,
     },
 }
@@ -99,12 +105,13 @@ pub enum Reply {
         /// The subject's [`VERSION`].
         version: u32,
         /// Names of the parts, sorted.
+        #[serde(deserialize_with = "few::deserialize")]
         parts: Vec<String>,
     },
     /// To [`Question::Call`]: the results; a tuple gives several.
-    Values(Vec<Value>, Usage),
+    Values(#[serde(deserialize_with = "few::deserialize")] Vec<Value>, Usage),
     /// To [`Question::Gradient`]: one entry for each argument.
-    Gradients(Vec<Gradient>),
+    Gradients(#[serde(deserialize_with = "few::deserialize")] Vec<Gradient>),
     /// The part returned an error.
     Error(String),
     /// The part panicked.

@@ -142,7 +142,7 @@ pub fn padding_mask(tokens: &Tensor, pad: u32, mask: Option<&Tensor>) -> Result<
 /// interpretability work gives the weights; you will read them again in `exercises/probing`.
 #[part(plan = "scores, scale, mask, softmax")]
 pub fn attention_pattern(q: &Tensor, k: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    // matmul compares only the product of the batch axes, so (2, 3, …) against (3, 2, …) would pass.
+    // matmul compares only the product of the batch axes: (2, 3, …) against (3, 2, …) would pass.
     let ((batch, n_heads, _, d_head), other) = (q.dims4()?, k.dims4()?);
     if (batch, n_heads, d_head) != (other.0, other.1, other.3) {
         bail!("`q` {:?} and `k` {:?} disagree on batch, n_heads or d_head", q.dims(), k.dims());

@@ -44,8 +44,8 @@ fn check_fault(solution: &str, line: usize, says: &str) {
 #[test]
 fn body_becomes_plan() {
     check(
-        "//! Head.\n\n/// Docs stay,  even odd ones.\n#[part(plan = \"add them up\")]\npub fn sum(a: \
-         f64, b: f64) -> f64 {\n    // Why.\n    a + b\n}\n",
+        "//! Head.\n\n/// Docs stay,  even odd ones.\n#[part(plan = \"add them up\")]\npub fn \
+         sum(a: f64, b: f64) -> f64 {\n    // Why.\n    a + b\n}\n",
         "//! Head.\n\n/// Docs stay,  even odd ones.\n#[part]\npub fn sum(a: f64, b: f64) -> f64 \
          {\n    todo!(\"add them up\")\n}\n",
     );

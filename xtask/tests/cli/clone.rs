@@ -8,8 +8,10 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 
-const SOLUTION: &str = "//! First.\n\nuse wick::part;\n\n/// Adds one.\n#[part(plan = \"add one\")]\n\
-    pub(crate) fn one(x: usize) -> usize {\n    x + 1\n}\n\n/// Adds two.\n#[part(plan = \"add two\")]\n\
+const SOLUTION: &str = "//! First.\n\nuse wick::part;\n\n/// Adds one.\n\
+#[part(plan = \"add one\")]\n\
+    pub(crate) fn one(x: usize) -> usize {\n    x + 1\n}\n\n/// Adds two.\n\
+#[part(plan = \"add two\")]\n\
     pub(crate) fn two(x: usize) -> usize {\n    x + 2\n}\n";
 
 /// What a learner starts from.

@@ -8,6 +8,9 @@ use crate::{Array, compare::number};
 /// Most relations that a learner is told.
 const MOST: usize = 3;
 
+/// Most positions that a relation lists.
+const SHOWN: usize = 8;
+
 /// Relations between two shapes that differ.
 pub(crate) fn shapes(got: &[usize], expected: &[usize]) -> Vec<String> {
     let sorted = |shape: &[usize]| {
@@ -218,7 +221,13 @@ impl Near {
             };
             let wrong: Vec<usize> = (0..got.dim(axis)).filter(|&at| !right(at)).collect();
             (wrong.len() < got.dim(axis)).then(|| {
-                format!("Along axis {axis}, only {wrong:?} of 0..{} differ.", got.dim(axis))
+                let shown: Vec<_> = wrong.iter().take(SHOWN).map(ToString::to_string).collect();
+                let more = if wrong.len() > SHOWN { ", …" } else { "" };
+                let positions = shown.join(", ");
+                format!(
+                    "Along axis {axis}, only [{positions}{more}] of 0..{} differ.",
+                    got.dim(axis)
+                )
             })
         })
     }

@@ -74,9 +74,9 @@ pub(crate) fn page(page: &Page<'_>, dress: Dress) -> String {
         if let Some(finding) = &part.finding {
             let is_first = first_failure == Some(&part.part);
             if is_first {
-                whole(&mut out, page, part, finding, dress)
+                whole(&mut out, page, part, finding, dress);
             } else {
-                short(&mut out, finding, dress)
+                short(&mut out, finding, dress);
             }
         }
     }

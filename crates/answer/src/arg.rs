@@ -31,6 +31,9 @@ pub enum Arg {
     Named(Weights),
 }
 
+/// Takes a variable, with the name that it has inside its argument.
+type Track<'a> = dyn FnMut(&str, Tracked) + 'a;
+
 /// Decodes one argument onto `device`.
 ///
 /// With `tracked`, floating-point tensors become variables, which are handed to it with the name
@@ -42,7 +45,7 @@ pub enum Arg {
 pub fn decode(
     value: &Value,
     device: &Device,
-    mut tracked: Option<&mut dyn FnMut(&str, Tracked)>,
+    mut tracked: Option<&mut Track<'_>>,
 ) -> anyhow::Result<Arg> {
     let mut place = |name: &str, raw: &protocol::RawTensor| -> anyhow::Result<Tensor> {
         let buffer = tensor::memory_buffer(raw, device)?;

@@ -3,6 +3,7 @@
 //! **Invariant:** only impostors and alternatives run here, never a learner's code.
 
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError},
 };
@@ -42,8 +43,14 @@ impl Subject for Local {
         };
         let reply = || answer::reply(self.answer, args, cotangents, &Device::Cpu);
         let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(catch_unwind(AssertUnwindSafe(reply)).unwrap_or_else(|_| {
-            Reply::Panic(Panic { message: "an impostor panicked".to_owned(), location: None })
+        Ok(catch_unwind(AssertUnwindSafe(reply)).unwrap_or_else(|payload| {
+            Reply::Panic(Panic { message: message(payload.as_ref()), location: None })
         }))
     }
+}
+
+/// What a panic said.
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
 }

@@ -8,6 +8,9 @@ use crate::{Array, compare::number};
 /// Most relations that a learner is told.
 const MOST: usize = 3;
 
+/// Most positions that a relation lists.
+const SHOWN: usize = 8;
+
 /// Relations between two shapes that differ.
 pub(crate) fn shapes(got: &[usize], expected: &[usize]) -> Vec<String> {
     let sorted = |shape: &[usize]| {
@@ -102,6 +105,7 @@ impl Near {
         let holds = norm > 0.0
             && factor.is_finite()
             && factor.abs() > 1e-6
+            && (factor - 1.0).abs() > 1e-4
             && self.all(got, |at| factor * expected.at(at));
         if !holds || expected.values().len() < 2 {
             return None;
@@ -176,7 +180,8 @@ impl Near {
     /// Something stands above the diagonal of the last two axes, where nothing should.
     fn leak(&self, got: &Array, expected: &Array) -> Option<String> {
         let rank = got.rank();
-        if rank < 2 {
+        // On anything but a square of queries and keys, the diagonal has no meaning.
+        if rank < 2 || got.dim(rank - 1) != got.dim(rank - 2) {
             return None;
         }
         let above = |at: &[usize]| at[rank - 1] > at[rank - 2];
@@ -216,7 +221,13 @@ impl Near {
             };
             let wrong: Vec<usize> = (0..got.dim(axis)).filter(|&at| !right(at)).collect();
             (wrong.len() < got.dim(axis)).then(|| {
-                format!("Along axis {axis}, only {wrong:?} of 0..{} differ.", got.dim(axis))
+                let shown: Vec<_> = wrong.iter().take(SHOWN).map(ToString::to_string).collect();
+                let more = if wrong.len() > SHOWN { ", …" } else { "" };
+                let positions = shown.join(", ");
+                format!(
+                    "Along axis {axis}, only [{positions}{more}] of 0..{} differ.",
+                    got.dim(axis)
+                )
             })
         })
     }

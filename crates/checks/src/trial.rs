@@ -123,7 +123,7 @@ impl<'a> Trial<'a> {
     ) -> Result<BTreeMap<String, Array>, Stop> {
         match self.values(args)?.as_slice() {
             [Value::Named(tensors)] => {
-                tensors.iter().map(|(name, raw)| Ok((name.clone(), self.read_raw(raw)?))).collect()
+                tensors.iter().map(|(name, raw)| Ok((name.clone(), read_raw(raw)?))).collect()
             }
             _ => Err(self.wrong("It did not return named tensors.".to_owned())),
         }
@@ -193,11 +193,11 @@ impl<'a> Trial<'a> {
             match gradient {
                 Gradient::NotDifferentiable => {}
                 Gradient::Tensor(raw) => {
-                    found.insert(name.to_owned(), self.read_optional(raw)?);
+                    found.insert(name.to_owned(), read_optional(raw)?);
                 }
                 Gradient::Named(set) => {
                     for (inner, raw) in set {
-                        found.insert(format!("{name}.{inner}"), self.read_optional(raw)?);
+                        found.insert(format!("{name}.{inner}"), read_optional(raw)?);
                     }
                 }
             }
@@ -347,19 +347,9 @@ impl<'a> Trial<'a> {
 
     fn read(&self, value: &Value) -> Result<Array, Stop> {
         match value {
-            Value::Tensor(raw) => self.read_raw(raw),
+            Value::Tensor(raw) => read_raw(raw),
             _ => Err(self.wrong("It returned something other than a tensor.".to_owned())),
         }
-    }
-
-    fn read_raw(&self, raw: &RawTensor) -> Result<Array, Stop> {
-        Array::from_raw(raw).map_err(|error| {
-            Stop::Died(Death { what: vec![format!("{error}.")], ..not_an_answer() })
-        })
-    }
-
-    fn read_optional(&self, raw: Option<RawTensor>) -> Result<Option<Array>, Stop> {
-        raw.map(|raw| self.read_raw(&raw)).transpose()
     }
 
     fn remember(&mut self, args: &[(&'static str, Value)]) {
@@ -369,6 +359,15 @@ impl<'a> Trial<'a> {
         };
         self.asked = args.iter().map(input).collect();
     }
+}
+
+fn read_optional(raw: Option<RawTensor>) -> Result<Option<Array>, Stop> {
+    raw.map(|raw| read_raw(&raw)).transpose()
+}
+
+fn read_raw(raw: &RawTensor) -> Result<Array, Stop> {
+    Array::from_raw(raw)
+        .map_err(|error| Stop::Died(Death { what: vec![format!("{error}.")], ..not_an_answer() }))
 }
 
 fn not_an_answer() -> Death {

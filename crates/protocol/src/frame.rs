@@ -124,6 +124,7 @@ fn read_start(channel: &mut impl Read, buffer: &mut [u8; 4]) -> Result<(), Frame
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands its error over")]
 fn malformed(why: impl ToString) -> FrameError {
     FrameError::Malformed(why.to_string())
 }

@@ -125,7 +125,7 @@ impl Copy {
         let text = fs::read_to_string(&path)?;
         let start = text.find(FUNCTION).context("the function to edit is not there")?;
         let body = start + text[start..].find("{\n").context("the function has no body")? + 2;
-        let rest = text[body..].trim_start_matches(|c: char| c == ' ');
+        let rest = text[body..].trim_start_matches(' ');
         let rest = match rest.strip_prefix("let _edit = ") {
             Some(edited) => edited.split_once('\n').map_or("", |(_, rest)| rest),
             None => &text[body..],

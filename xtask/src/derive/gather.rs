@@ -79,7 +79,9 @@ impl Nodes {
     fn import(&mut self, place: Place<'_>, node: Node, item: &syn::ItemUse) {
         if matches!(item.vis, Visibility::Public(_)) {
             let refs = Refs::of(|refs| {
-                imports::leaves(&item.tree).into_iter().for_each(|leaf| refs.add_path(leaf.path));
+                for leaf in imports::leaves(&item.tree) {
+                    refs.add_path(leaf.path);
+                }
             });
             self.all.push(Node { refs, kind: Kind::Root { body: false }, ..node });
             return;

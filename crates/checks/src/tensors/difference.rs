@@ -31,7 +31,7 @@ pub(super) const DIFFERENCE: Part = Part {
         },
         Check {
             name: "long_rows_stay_exact",
-            promise: "With more than 256 columns of a small dtype, equal numbers still differ by 0.",
+            promise: "Beyond 256 columns of a small dtype, equal numbers still differ by 0.",
             kind: Kind::Property,
             run: long_rows_stay_exact,
         },

@@ -31,7 +31,7 @@ pub(super) const IDENTITY: Part = Part {
         },
         Check {
             name: "long_rows_stay_exact",
-            promise: "With more than 256 columns of a small dtype, each row still holds a single 1.",
+            promise: "Beyond 256 columns of a small dtype, each row still holds a single 1.",
             kind: Kind::Property,
             run: long_rows_stay_exact,
         },

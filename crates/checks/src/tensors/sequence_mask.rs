@@ -89,7 +89,7 @@ pub(super) const SEQUENCE_MASK: Part = Part {
         },
         Impostor {
             name: "length_less_one",
-            diagnosis: "positions are compared with `lengths - 1`, and 0 - 1 in `u32` is 4294967295",
+            diagnosis: "positions are compared with `lengths - 1`, and 0 - 1 wraps around in `u32`",
             caught_by: "ends_are_exact",
             answer: answer!(|values: &Tensor, lengths: &Tensor| {
                 let last = (lengths - lengths.ones_like()?)?;

@@ -81,13 +81,19 @@ fn bystander(q: &Tensor, k: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
 
 /// The right answer.
 pub(crate) fn honest(q: &Tensor, k: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let d_head = q.dim(D::Minus1)? as f64;
-    let scores = (q.contiguous()?.matmul(&k.t()?.contiguous()?)? / d_head.sqrt())?;
+    let ((batch, n_heads, _, d_head), other) = (q.dims4()?, k.dims4()?);
+    if (batch, n_heads, d_head) != (other.0, other.1, other.3) {
+        candle_core::bail!("`q` and `k` disagree on batch, n_heads or d_head");
+    }
+    let scores = (q.contiguous()?.matmul(&k.t()?.contiguous()?)? / (d_head as f64).sqrt())?;
     let Some(mask) = mask else { return ops::softmax(&scores, D::Minus1) };
-    let hidden = Tensor::new(f32::NEG_INFINITY, scores.device())?.to_dtype(scores.dtype())?;
     let mask = mask.broadcast_as(scores.shape())?;
-    let hidden = hidden.broadcast_as(scores.shape())?;
-    ops::softmax(&mask.where_cond(&scores, &hidden)?, D::Minus1)
+    let fill = |value: f32| -> Result<Tensor> {
+        Tensor::new(value, scores.device())?.to_dtype(scores.dtype())?.broadcast_as(scores.shape())
+    };
+    // Finite, so that a row of which everything is hidden has weights, which then become 0.
+    let pattern = ops::softmax(&mask.where_cond(&scores, &fill(f32::MIN)?)?, D::Minus1)?;
+    mask.where_cond(&pattern, &fill(0.0)?)
 }
 
 /// The right reply.

@@ -22,28 +22,40 @@ use crate::{
 /// The argument that makes this program that judge; a program and a folder of sources follow.
 pub(crate) const ROLE: &str = "judge";
 
-const PATTERN: &Part = attention::SUITE.parts[0];
+/// A part's name and the checks of the part that the rows answer.
+const fn part(name: &'static str, rule: Option<SourceRule>) -> Part {
+    Part { name, rule, checks: pattern().checks, impostors: &[], alternatives: &[] }
+}
+
+/// The part that the rows answer, wherever it stands in the suite.
+const fn pattern() -> &'static Part {
+    let parts = attention::SUITE.parts;
+    let mut n = 0;
+    while !same(parts[n].name, PART) {
+        n += 1;
+    }
+    parts[n]
+}
+
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut n = 0;
+    while n < a.len() && n < b.len() && a[n] == b[n] {
+        n += 1;
+    }
+    n == a.len() && n == b.len()
+}
 
 static SUITE: Suite = Suite { exercise: "attention", parts: &[&ATTACKED, &BYSTANDER] };
 
-static ATTACKED: Part = Part {
-    name: PATTERN.name,
-    rule: Some(SourceRule {
-        only: &[],
-        never: &["softmax", "softmax_last_dim", "sdpa"],
-        reason: "The softmax is what this exercise is about.",
-    }),
-    checks: PATTERN.checks,
-    impostors: &[],
-    alternatives: &[],
-};
+static ATTACKED: Part = part(PART, Some(RULE));
 
-static BYSTANDER: Part = Part {
-    name: "bystander",
-    rule: None,
-    checks: PATTERN.checks,
-    impostors: &[],
-    alternatives: &[],
+static BYSTANDER: Part = part("bystander", None);
+
+const RULE: SourceRule = SourceRule {
+    only: &[],
+    never: &["softmax", "softmax_last_dim", "sdpa"],
+    reason: "The softmax is what this exercise is about.",
 };
 
 /// The trial of a row that says what becomes of the other part.

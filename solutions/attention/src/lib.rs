@@ -326,8 +326,9 @@ pub fn multi_head_attention(
     mask: Option<&Tensor>,
 ) -> Result<Tensor> {
     let source = source.unwrap_or(resid_pre);
-    let q = split_heads(&project(weights, "q", resid_pre)?, n_heads)?; // (batch, n_heads, seq_q, d_head)
-    let k = split_heads(&project(weights, "k", source)?, n_heads)?; // (batch, n_heads, seq_k, d_head)
+    // Each (batch, n_heads, seq, d_head), with seq_q for the queries and seq_k for the others.
+    let q = split_heads(&project(weights, "q", resid_pre)?, n_heads)?;
+    let k = split_heads(&project(weights, "k", source)?, n_heads)?;
     let v = split_heads(&project(weights, "v", source)?, n_heads)?;
     let z = merge_heads(&scaled_dot_product_attention(&q, &k, &v, mask)?)?;
     project(weights, "o", &z) // (batch, seq_q, d_model)

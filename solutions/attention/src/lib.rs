@@ -236,7 +236,7 @@ pub fn scaled_dot_product_attention(
 /// ```
 ///
 /// Source: Vaswani et al. (2017), §3.2.2, arXiv:1706.03762.
-#[part(plan = "cut the last axis, move heads forward")]
+#[part(plan = "cut the last axis, heads forward")]
 pub fn split_heads(x: &Tensor, n_heads: usize) -> Result<Tensor> {
     let (batch, seq, width) = x.dims3()?;
     if n_heads == 0 || !width.is_multiple_of(n_heads) {

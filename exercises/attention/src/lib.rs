@@ -49,7 +49,7 @@ use wick::{Weights, part};
 /// of FlashAttention since version 2.1; `PyTorch`'s `is_causal` aligns to the first.
 #[part]
 pub fn causal_mask(q: &Tensor, k: &Tensor) -> Result<Tensor> {
-    todo!("compare positions of queries and keys")
+    todo!("compare positions of queries, keys")
 }
 
 /// Hides padding from every query, on top of another mask if there is one.
@@ -205,7 +205,7 @@ pub fn scaled_dot_product_attention(
 /// Source: Vaswani et al. (2017), §3.2.2, arXiv:1706.03762.
 #[part]
 pub fn split_heads(x: &Tensor, n_heads: usize) -> Result<Tensor> {
-    todo!("cut the last axis, heads forward")
+    todo!("cut last axis, move heads forward")
 }
 
 /// Lays the heads of every position side by side again; undoes [`split_heads`].
@@ -237,7 +237,7 @@ pub fn split_heads(x: &Tensor, n_heads: usize) -> Result<Tensor> {
 /// Source: Vaswani et al. (2017), §3.2.2 ("Concat"), arXiv:1706.03762.
 #[part]
 pub fn merge_heads(z: &Tensor) -> Result<Tensor> {
-    todo!("move heads back, join two axes")
+    todo!("move heads back, join axes")
 }
 
 /// Lets every position gather from others, through several heads at once.

@@ -14,6 +14,8 @@ use crate::Array;
 pub struct Tolerance {
     kind: Bound,
     scale: Option<f64>,
+    /// For `f64` answers, a fraction of the scale in place of roundings.
+    double: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +30,7 @@ const DOUBLE: f64 = 1e-9;
 
 impl Tolerance {
     /// Nothing but the exact value.
-    pub const EXACT: Self = Self { kind: Bound::Exact, scale: None };
+    pub const EXACT: Self = Self { kind: Bound::Exact, scale: None, double: DOUBLE };
 
     /// Gradients in `f64` against central differences, which are good to about 1e-9.
     pub const GRADIENT: Self = Self::relative(1e-6);
@@ -36,13 +38,13 @@ impl Tolerance {
     /// `n` roundings in the dtype of the result; for `f64`, 1e-9 of the scale.
     #[must_use]
     pub const fn roundings(n: f64) -> Self {
-        Self { kind: Bound::Roundings(n), scale: None }
+        Self { kind: Bound::Roundings(n), scale: None, double: DOUBLE }
     }
 
     /// A fraction of the scale, whatever the dtype.
     #[must_use]
     pub const fn relative(fraction: f64) -> Self {
-        Self { kind: Bound::Relative(fraction), scale: None }
+        Self { kind: Bound::Relative(fraction), scale: None, double: DOUBLE }
     }
 
     /// Sets the scale: the size of the numbers that an honest answer adds up.
@@ -53,13 +55,22 @@ impl Tolerance {
         Self { scale: Some(scale), ..self }
     }
 
+    /// Sets the bound for `f64` answers, as a fraction of the scale.
+    ///
+    /// For checks whose scale is so large, or whose values are so few, that an answer which
+    /// computes in `f32` on the way would be less than ten times 1e-9 of it away.
+    #[must_use]
+    pub const fn in_double(self, fraction: f64) -> Self {
+        Self { double: fraction, ..self }
+    }
+
     /// The largest error that passes, for these expected values.
     #[must_use]
     pub fn bound(&self, expected: &Array) -> f64 {
         let scale = self.scale.unwrap_or_else(|| expected.max_abs());
         match self.kind {
             Bound::Exact => 0.0,
-            Bound::Roundings(_) if expected.dtype() == DType::F64 => DOUBLE * scale,
+            Bound::Roundings(_) if expected.dtype() == DType::F64 => self.double * scale,
             Bound::Roundings(n) => n * unit_roundoff(expected.dtype()) * scale,
             Bound::Relative(fraction) => fraction * scale,
         }
@@ -97,6 +108,12 @@ mod tests {
     #[test]
     fn a_given_scale_replaces_the_largest_value() {
         check(Tolerance::relative(1e-3).at_scale(10.0), DType::F32, 1e-2);
+    }
+
+    #[test]
+    fn doubles_can_be_held_closer() {
+        check(Tolerance::roundings(8.0).in_double(1e-11), DType::F64, 4e-11);
+        check(Tolerance::roundings(8.0).in_double(1e-11), DType::F32, 32.0 * 2f64.powi(-24));
     }
 
     #[test]

@@ -224,7 +224,7 @@ fn matches_definition(trial: &mut Trial) -> Outcome {
             let args = args![x: &x, offset: 0usize, base: base, interleaved: interleaved];
             let result = trial.array(args)?;
             let expected = rotated(&x, 0, base, interleaved).to(dtype);
-            trial.close("result", &result, &expected, TOLERANCE)?;
+            trial.close("result", &result, &expected, TOLERANCE.in_double(1e-11))?;
         }
     }
     Ok(())

@@ -189,7 +189,8 @@ fn matches_definition(trial: &mut Trial) -> Outcome {
             let positions = Array::from_fn(&[batch, seq], &mut draw).to(dtype);
             let args = args![positions: &positions.laid_out(&[1, 0]), d_model: d_model];
             let result = trial.array(args)?;
-            trial.close("result", &result, &circles(&positions, d_model).to(dtype), TOLERANCE)?;
+            let expected = circles(&positions, d_model).to(dtype);
+            trial.close("result", &result, &expected, TOLERANCE.in_double(1e-11))?;
         }
     }
     Ok(())

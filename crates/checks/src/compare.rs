@@ -106,6 +106,7 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use protocol::DType;
 

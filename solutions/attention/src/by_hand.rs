@@ -10,26 +10,26 @@ use wick::{Weights, part};
 /// biases, and is what `multi_head_attention` computes with your weights. The scores are divided by
 /// `√d_head` as always.
 ///
-/// | `task`           | what `attn_out` must be at position `i`                                |
-/// |------------------|------------------------------------------------------------------------|
-/// | `previous_token` | `token_embed` of the token at `i - 1` (at position 0: of its own)      |
-/// | `first_token`    | `token_embed` of the token at position 0                               |
-/// | `same_token`     | the mean of `pos_embed[j]` over all `j <= i` with the same token as `i` |
-/// | `count`          | `Σ share(t) token_embed[t]`, where `share(t)` is the part of the `i + 1` tokens so far that are `t` |
+/// | `task`           | what `attn_out` must be at position `i`                               |
+/// |------------------|-----------------------------------------------------------------------|
+/// | `previous_token` | `token_embed` of the token at `i - 1` (at position 0: of its own)     |
+/// | `first_token`    | `token_embed` of the token at position 0                              |
+/// | `same_token`     | the mean of `pos_embed[j]` over all `j <= i` with the same token      |
+/// | `count`          | the mean of `token_embed` of all tokens up to `i`                     |
 ///
-/// Attention averages, so a count comes as a share.
+/// Attention averages, so a count comes as the share of each token.
 ///
 /// # Shapes
 ///
-/// | tensor                             | shape               | dtype                        |
-/// |------------------------------------|---------------------|------------------------------|
-/// | `token_embed`                      | `(d_vocab, d_model)` | `f32` or `f64`              |
-/// | `pos_embed`                        | `(n_ctx, d_model)`  | as `token_embed`             |
-/// | `q.weight`, `k.weight`, `v.weight` | `(d_head, d_model)` | as `token_embed`             |
-/// | `o.weight`                         | `(d_model, d_head)` | as `token_embed`             |
+/// | tensor                             | shape                | dtype            |
+/// |------------------------------------|----------------------|------------------|
+/// | `token_embed`                      | `(d_vocab, d_model)` | `f32` or `f64`   |
+/// | `pos_embed`                        | `(n_ctx, d_model)`   | as `token_embed` |
+/// | `q.weight`, `k.weight`, `v.weight` | `(d_head, d_model)`  | as `token_embed` |
+/// | `o.weight`                         | `(d_model, d_head)`  | as `token_embed` |
 ///
 /// All rows of the two embeddings together are orthonormal: each has length 1, and the product of
-/// any two is 0. `d_head` is your choice.
+/// any two is 0. `d_head` is your choice, up to `d_model`.
 ///
 /// # Contract
 ///
@@ -40,14 +40,16 @@ use wick::{Weights, part};
 ///
 /// Fails if `task` is none of the four.
 ///
-/// # Example: shares of "a a b"
+/// # Example: shares in the string "a a b"
 ///
 /// ```text
-/// token_embed = a: [1, 0, 0, 0, 0], b: [0, 1, 0, 0, 0]
-/// pos_embed   = [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]
-/// count:          attn_out at "b" = [2/3, 1/3, 0, 0, 0]
-/// previous_token: attn_out at "b" = [1, 0, 0, 0, 0]
-/// same_token:     attn_out at the second "a" = [0, 0, 1/2, 1/2, 0]
+/// token_embed = [[1, 0, 0, 0, 0],    pos_embed = [[0, 0, 1, 0, 0],
+///                [0, 1, 0, 0, 0]]                 [0, 0, 0, 1, 0],
+///                                                 [0, 0, 0, 0, 1]]
+/// resid_pre of "a" at position 1 = [1, 0, 0, 1, 0]
+/// attn_out of `count` = [[1,   0,   0, 0, 0],
+///                        [1,   0,   0, 0, 0],
+///                        [2/3, 1/3, 0, 0, 0]]
 /// ```
 ///
 /// Source: Elhage et al. (2021), "A Mathematical Framework for Transformer Circuits", for reading a
@@ -55,7 +57,7 @@ use wick::{Weights, part};
 /// "Thinking Like Transformers", arXiv:2106.06981, for programs in attention.
 #[part(plan = "where to look, what to move")]
 pub fn attention_by_hand(task: &str, token_embed: &Tensor, pos_embed: &Tensor) -> Result<Weights> {
-    let nowhere = (pos_embed * 0.0)?;
+    let nowhere = pos_embed.zeros_like()?;
     // (what queries ask for, what keys offer, what is moved); each row of `q` meets its row of `k`.
     let (q, k, moved) = match task {
         "previous_token" => (earlier(pos_embed)?, pos_embed.clone(), token_embed),
@@ -80,10 +82,8 @@ pub fn attention_by_hand(task: &str, token_embed: &Tensor, pos_embed: &Tensor) -
 /// Moves every position's embedding one row up: what stood at `i - 1` is asked for from `i`.
 fn earlier(pos_embed: &Tensor) -> Result<Tensor> {
     let n_ctx = pos_embed.dim(0)?;
-    let first = (pos_embed.narrow(0, 0, 1)? * 0.0)?;
-    let later = pos_embed.narrow(0, 1, n_ctx - 1)?;
     // Row j meets row j of the keys, which is position j; so it must hold position j + 1.
-    Tensor::cat(&[&later, &first], 0)
+    pos_embed.narrow(0, 1, n_ctx - 1)?.pad_with_zeros(0, 0, 1)
 }
 
 /// A factor that makes a match score 40 after the division by `√d_head`: e⁻⁴⁰ is nothing.

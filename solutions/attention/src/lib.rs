@@ -48,7 +48,7 @@ use wick::{Weights, part};
 ///
 /// Source: Vaswani et al. (2017), §3.2.3, arXiv:1706.03762. The alignment to the last key is that
 /// of FlashAttention since version 2.1; `PyTorch`'s `is_causal` aligns to the first.
-#[part(plan = "compare positions of queries and keys")]
+#[part(plan = "compare positions of queries, keys")]
 pub fn causal_mask(q: &Tensor, k: &Tensor) -> Result<Tensor> {
     let (seq_q, seq_k) = (q.dim(D::Minus2)?, k.dim(D::Minus2)?);
     let Some(cached) = seq_k.checked_sub(seq_q) else {
@@ -236,7 +236,7 @@ pub fn scaled_dot_product_attention(
 /// ```
 ///
 /// Source: Vaswani et al. (2017), §3.2.2, arXiv:1706.03762.
-#[part(plan = "cut the last axis, move heads forward")]
+#[part(plan = "cut last axis, move heads forward")]
 pub fn split_heads(x: &Tensor, n_heads: usize) -> Result<Tensor> {
     let (batch, seq, width) = x.dims3()?;
     if n_heads == 0 || !width.is_multiple_of(n_heads) {
@@ -273,7 +273,7 @@ pub fn split_heads(x: &Tensor, n_heads: usize) -> Result<Tensor> {
 /// ```
 ///
 /// Source: Vaswani et al. (2017), §3.2.2 ("Concat"), arXiv:1706.03762.
-#[part(plan = "move heads back, join two axes")]
+#[part(plan = "move heads back, join axes")]
 pub fn merge_heads(z: &Tensor) -> Result<Tensor> {
     let (batch, n_heads, seq, d_head) = z.dims4()?;
     z.transpose(1, 2)?.reshape((batch, seq, n_heads * d_head))
@@ -326,8 +326,9 @@ pub fn multi_head_attention(
     mask: Option<&Tensor>,
 ) -> Result<Tensor> {
     let source = source.unwrap_or(resid_pre);
-    let q = split_heads(&project(weights, "q", resid_pre)?, n_heads)?; // (batch, n_heads, seq_q, d_head)
-    let k = split_heads(&project(weights, "k", source)?, n_heads)?; // (batch, n_heads, seq_k, d_head)
+    // Each (batch, n_heads, seq, d_head), with seq_q for the queries and seq_k for the others.
+    let q = split_heads(&project(weights, "q", resid_pre)?, n_heads)?;
+    let k = split_heads(&project(weights, "k", source)?, n_heads)?;
     let v = split_heads(&project(weights, "v", source)?, n_heads)?;
     let z = merge_heads(&scaled_dot_product_attention(&q, &k, &v, mask)?)?;
     project(weights, "o", &z) // (batch, seq_q, d_model)

@@ -296,23 +296,21 @@ fn documented_example(trial: &mut Trial) -> Outcome {
 }
 
 fn first_token_is_found(trial: &mut Trial) -> Outcome {
-    works_on_random_strings(trial, "first_token", &Basis::one_hot(4, 7))
+    works_on_random_strings(trial, "first_token", &Basis::one_hot(4, 6))
 }
 
 fn previous_token_is_found(trial: &mut Trial) -> Outcome {
-    works_on_random_strings(trial, "previous_token", &Basis::one_hot(4, 7))
+    works_on_random_strings(trial, "previous_token", &Basis::one_hot(4, 6))
 }
 
 fn same_token_is_found(trial: &mut Trial) -> Outcome {
-    works_on_random_strings(trial, "same_token", &Basis::one_hot(4, 7))
+    works_on_random_strings(trial, "same_token", &Basis::one_hot(4, 6))
 }
 
 fn any_orthonormal_basis_will_do(trial: &mut Trial) -> Outcome {
-    for (dtype, d_vocab, n_ctx) in [(DType::F32, 5, 4), (DType::F64, 2, 6)] {
-        let basis = Basis::random(trial, d_vocab, n_ctx, dtype);
-        for task in TASKS {
-            works_on_random_strings(trial, task, &basis)?;
-        }
+    let bases = [Basis::random(trial, 2, 4, DType::F64), Basis::random(trial, 3, 4, DType::F32)];
+    for (n, task) in TASKS.into_iter().enumerate() {
+        works_on_random_strings(trial, task, &bases[n % 2])?;
     }
     Ok(())
 }
@@ -326,7 +324,7 @@ fn unknown_tasks_are_refused(trial: &mut Trial) -> Outcome {
 fn works_on_random_strings(trial: &mut Trial, task: &str, basis: &Basis) -> Outcome {
     let (d_vocab, n_ctx) = (basis.token.dim(0), basis.pos.dim(0));
     let layer = Layer::ask(trial, task, basis)?;
-    for seq in [n_ctx, n_ctx.div_ceil(2), 1] {
+    for seq in [n_ctx, 1] {
         let tokens: Vec<usize> = (0..seq).map(|_| trial.rng.below(d_vocab)).collect();
         layer.answers(trial, task, basis, &tokens)?;
     }

@@ -194,7 +194,7 @@ pub(super) const MERGE_HEADS: Part = Part {
         },
         Impostor {
             name: "heads_interleaved",
-            diagnosis: "the numbers of the heads alternate; each head must stay a run of neighbours",
+            diagnosis: "the numbers of the heads alternate; each head stays a run of neighbours",
             caught_by: "documented_example",
             answer: answer!(|z: &Tensor| {
                 let (batch, n_heads, seq, d_head) = z.dims4()?;

@@ -99,7 +99,7 @@ pub(super) const PADDING_MASK: Part = Part {
         },
         Impostor {
             name: "queries_hidden_for_keys",
-            diagnosis: "the rows of padding are hidden; the columns must be, since rows are queries",
+            diagnosis: "the rows of padding are hidden; columns must be, since rows are queries",
             caught_by: "documented_example",
             answer: answer!(|tokens: &Tensor, pad: u32, mask: Option<&Tensor>| {
                 combine(&rows(&tokens.ne(pad)?)?.t()?, mask)
@@ -145,7 +145,7 @@ pub(super) const PADDING_MASK: Part = Part {
         },
         Impostor {
             name: "queries_hidden_too",
-            diagnosis: "the rows of padding are hidden as well as the columns; only keys are hidden",
+            diagnosis: "the rows of padding are hidden as well as the columns; only keys must be",
             caught_by: "padded_queries_still_look",
             answer: answer!(|tokens: &Tensor, pad: u32, mask: Option<&Tensor>| {
                 let is_token = rows(&tokens.ne(pad)?)?;

@@ -317,8 +317,8 @@ fn large_scores_stay_finite(trial: &mut Trial) -> Outcome {
 }
 
 fn gradient_reaches_q_and_k(trial: &mut Trial) -> Outcome {
-    let (q, k) = queries_and_keys(trial, [2, 1, 4, 3], 5, DType::F64);
-    let mask = left_padding();
+    let (q, k) = queries_and_keys(trial, [1, 2, 3, 2], 4, DType::F64);
+    let mask = left_padding().narrow(0, 0, 1).narrow(2, 0, 3).narrow(3, 0, 4);
     trial.gradient_matches(args![q: &q, k: &k, mask: &mask], |at| {
         oracle::pattern(at.get("q"), at.get("k"), Some(&mask))
     })

@@ -11,9 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
+
+use crate::exit::{Exit, problem};
 
 /// A build that takes longer than this shows a bar.
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -22,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(600);
 pub(crate) enum Built {
     /// Programs by package.
     Programs(BTreeMap<String, PathBuf>),
-    /// rustc has said why.
+    /// The answer does not compile; rustc has said why.
     DoesNotCompile,
 }
 
@@ -79,15 +81,53 @@ pub(crate) fn build(root: &Path, packages: &[&str]) -> anyhow::Result<Built> {
             let _ = complaints.send(Heard::Complaint(line));
         }
     });
-    let programs = follow(&heard, root, packages);
+    let (programs, complaints) = follow(&heard, root, packages);
     let status = child.wait().context("cargo was lost")?;
-    Ok(if status.success() { Built::Programs(programs) } else { Built::DoesNotCompile })
+    if status.success() { Ok(Built::Programs(programs)) } else { failed(packages, &complaints) }
 }
 
+/// Whose fault it is that nothing was built.
+fn failed(packages: &[&str], complaints: &[String]) -> anyhow::Result<Built> {
+    let says = |text: &str| complaints.iter().any(|line| line.contains(text));
+    // The first package is the answer; the others are ours.
+    if packages.first().is_some_and(|answer| says(&format!("could not compile `{answer}`"))) {
+        return Ok(Built::DoesNotCompile);
+    }
+    if let Some(sign) = NO_NETWORK.iter().chain(NO_ROOM).find(|sign| says(sign)) {
+        let sentence = format!(
+            "Cargo could not get or keep what it needs ({sign}); its own words are above. Mend \
+             that and try again; nothing is lost."
+        );
+        return Err(problem(Exit::Temporary, sentence));
+    }
+    // A manifest or a source that does not even parse, say: cargo has named it.
+    if complaints.iter().any(|line| line.contains("failed to parse manifest")) {
+        return Err(problem(Exit::Usage, "Cargo cannot read a Cargo.toml; see above."));
+    }
+    bail!("cargo could not build {}; see above", packages.join(" and "))
+}
+
+/// What cargo says when the registry cannot be reached.
+const NO_NETWORK: &[&str] = &[
+    "failed to download",
+    "download of",
+    "Could not resolve host",
+    "failed to get",
+    "network failure",
+    "--offline was specified",
+];
+
+/// What cargo and rustc say when the disk is full.
+const NO_ROOM: &[&str] = &["No space left on device", "Disk quota exceeded"];
+
 /// Shows what cargo does until it is done, and collects the programs.
-fn follow(heard: &Receiver<Heard>, root: &Path, packages: &[&str]) -> BTreeMap<String, PathBuf> {
+fn follow(
+    heard: &Receiver<Heard>,
+    root: &Path,
+    packages: &[&str],
+) -> (BTreeMap<String, PathBuf>, Vec<String>) {
     let begun = Instant::now();
-    let mut programs = BTreeMap::new();
+    let (mut programs, mut complaints) = (BTreeMap::new(), Vec::new());
     let mut done = BTreeSet::new();
     let mut bar: Option<ProgressBar> = None;
     loop {
@@ -107,10 +147,13 @@ fn follow(heard: &Receiver<Heard>, root: &Path, packages: &[&str]) -> BTreeMap<S
                 }
             }
             Ok(Heard::Message(Message::Other)) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Heard::Complaint(line)) => match &bar {
-                Some(bar) => bar.suspend(|| eprintln!("{line}")),
-                None => eprintln!("{line}"),
-            },
+            Ok(Heard::Complaint(line)) => {
+                match &bar {
+                    Some(bar) => bar.suspend(|| eprintln!("{line}")),
+                    None => eprintln!("{line}"),
+                }
+                complaints.push(line);
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if bar.is_none() && begun.elapsed() > PATIENCE && stderr().is_terminal() {
@@ -123,7 +166,7 @@ fn follow(heard: &Receiver<Heard>, root: &Path, packages: &[&str]) -> BTreeMap<S
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    programs
+    (programs, complaints)
 }
 
 fn start_bar(total: usize) -> ProgressBar {

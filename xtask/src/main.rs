@@ -5,6 +5,9 @@
 //! **Invariant:** no tensor library is below this crate, so it builds in seconds, and no answer
 //! runs in this process.
 
+#[macro_use]
+mod say;
+
 mod cargo;
 mod cli;
 mod commands;

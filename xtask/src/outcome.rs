@@ -10,6 +10,8 @@ use crate::exit::Exit;
 /// Everything that one run of the judge said.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
+    /// Names of the parts that had to be judged.
+    pub(crate) expected: Vec<String>,
     pub(crate) started: Option<Started>,
     pub(crate) parts: Vec<PartReport>,
     pub(crate) finished: Option<Finished>,
@@ -83,8 +85,14 @@ impl Outcome {
         self.parts.iter().find(|part| part.verdict == Verdict::NotStarted)
     }
 
+    /// Parts that had to be judged and were not.
+    pub(crate) fn missing(&self) -> Vec<&str> {
+        let is_missing = |name: &&String| self.parts.iter().all(|part| part.part != **name);
+        self.expected.iter().filter(is_missing).map(String::as_str).collect()
+    }
+
     pub(crate) fn exit(&self) -> Exit {
-        if self.finished.is_none() || self.count(Class::Fault) > 0 {
+        if self.finished.is_none() || self.count(Class::Fault) > 0 || !self.missing().is_empty() {
             return Exit::Bug;
         }
         match self.first_failure().map(|part| class(part.verdict)) {
@@ -142,7 +150,8 @@ mod tests {
             start_millis: 0.0,
         });
         let parts = verdicts.iter().map(part).collect();
-        assert_eq!(Outcome { parts, finished, started: None }.exit(), exit);
+        let outcome = Outcome { expected: Vec::new(), parts, finished, started: None };
+        assert_eq!(outcome.exit(), exit);
     }
 
     #[test]

@@ -225,6 +225,7 @@ mod tests {
             ..Finding::default()
         };
         Outcome {
+            expected: vec![],
             started: Some(Started {
                 version: VERSION,
                 exercise: "attention".to_owned(),

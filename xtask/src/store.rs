@@ -1,6 +1,10 @@
 //! Saving files so that a kill at any moment loses nothing.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
@@ -11,7 +15,7 @@ pub(crate) fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().context("invariant: a saved file is in a folder")?;
     let saving = || format!("{} could not be saved", path.display());
     fs::create_dir_all(folder).with_context(saving)?;
-    let mut file = NamedTempFile::new_in(folder).with_context(saving)?;
+    let mut file = NamedTempFile::new_in(scratch(path, folder)).with_context(saving)?;
     file.write_all(bytes).with_context(saving)?;
     file.as_file().sync_all().with_context(saving)?;
     // A temporary file is private; what replaces a source file must stay readable as it was.
@@ -21,6 +25,12 @@ pub(crate) fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     file.persist(path).map_err(|error| error.error).with_context(saving)?;
     sync_folder(folder);
     Ok(())
+}
+
+/// Where the unfinished file lies: with our own, so that a kill leaves nothing among the learner's.
+fn scratch(path: &Path, folder: &Path) -> PathBuf {
+    let ours = path.ancestors().map(|above| above.join(".wick")).find(|ours| ours.is_dir());
+    ours.unwrap_or_else(|| folder.to_owned())
 }
 
 /// Makes a rename durable, where the system can.

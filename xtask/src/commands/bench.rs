@@ -26,7 +26,7 @@ pub(crate) fn run(course: &Course, runs: usize, cold: bool) -> anyhow::Result<Ex
     let _lock = Lock::take(&course.root, "bench loop")?;
     let copy = Copy::make(course)?;
     let cores = thread::available_parallelism().map_or(0, usize::from);
-    println!("Measured on {cores} cores by `cargo xtask bench loop --runs {runs}`; medians.\n");
+    say!("Measured on {cores} cores by `cargo xtask bench loop --runs {runs}`; medians.\n");
     if cold {
         copy.first_check()?;
     }
@@ -64,8 +64,8 @@ fn print_laps(laps: &[Lap]) {
         millis.sort_by(f64::total_cmp);
         print_row(what, &millis);
     };
-    println!("| from a real edit of `{EDITED}` | median | least | most |");
-    println!("|---|---|---|---|");
+    say!("| from a real edit of `{EDITED}` | median | least | most |");
+    say!("|---|---|---|---|");
     row(&format!("to the verdict on every part ({checks} checks)"), &|lap| lap.total);
     row("· `cargo build` of the answer: rustc and link", &|lap| lap.build);
     row("· the judge, the subject's work included", &|lap| lap.judge);
@@ -78,7 +78,7 @@ fn print_laps(laps: &[Lap]) {
 fn print_row(what: &str, sorted_millis: &[f64]) {
     let at = |n: usize| sorted_millis.get(n).copied().unwrap_or(f64::NAN);
     let last = sorted_millis.len().saturating_sub(1);
-    println!("| {what} | {:.0} ms | {:.0} ms | {:.0} ms |", at(last / 2), at(0), at(last));
+    say!("| {what} | {:.0} ms | {:.0} ms | {:.0} ms |", at(last / 2), at(0), at(last));
 }
 
 /// A scratch copy of the clone.
@@ -175,9 +175,7 @@ impl Copy {
         self.xtask(&["check", EXERCISE], &target)?;
         let seconds = begun.elapsed().as_secs_f64();
         fs::remove_dir_all(&target)?;
-        println!(
-            "The first `cargo xtask check {EXERCISE}`, with an empty target: {seconds:.0} s\n"
-        );
+        say!("The first `cargo xtask check {EXERCISE}`, with an empty target: {seconds:.0} s\n");
         Ok(())
     }
 

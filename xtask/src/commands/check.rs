@@ -9,7 +9,7 @@ use crate::{
     cli::{Check, Device, Format},
     commands::dress,
     course::{Course, Exercise},
-    exit::{Exit, problem},
+    exit::{self, Exit, problem},
     judge::{self, Hearing},
     outcome::{Class, Outcome},
     place::Place,
@@ -19,6 +19,23 @@ use crate::{
 };
 
 pub(crate) fn run(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
+    let ended = judge_answer(course, flags);
+    // Whoever reads JSON gets an outcome however it ended.
+    let trouble = match &ended {
+        Err(error) => Some((exit::of(error), format!("{error:#}"))),
+        Ok(Exit::DoesNotCompile) => {
+            Some((Exit::DoesNotCompile, "the answer does not compile".to_owned()))
+        }
+        Ok(_) => None,
+    };
+    if let Some((exit, error)) = trouble.filter(|_| flags.output.format == Format::Json) {
+        let code = exit as u8;
+        say!("{}", serde_json::json!({"event": "outcome", "exit_code": code, "error": error}));
+    }
+    ended
+}
+
+fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
     let begun = Instant::now();
     if !matches!(flags.device, Device::Cpu | Device::Auto) {
         let sentence = "This version of Wick judges on the CPU only; leave `--device` out.";
@@ -55,7 +72,8 @@ pub(crate) fn run(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
         seed: flags.seed,
         impostor: flags.impostor.as_deref(),
     };
-    let outcome = listen(course, &hearing, flags.output.format)?;
+    let mut outcome = listen(course, &hearing, flags.output.format)?;
+    outcome.expected = expected(&place, flags);
 
     let files = hashes(course, exercise, flags.solution);
     if let Some(snapshot) = snapshot {
@@ -67,12 +85,21 @@ pub(crate) fn run(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
     Ok(outcome.exit())
 }
 
+/// The parts that the judge has to judge, so that none is passed over in silence.
+fn expected(place: &Place, flags: &Check) -> Vec<String> {
+    let asked = flags.impostor.as_deref().and_then(|impostor| impostor.split("::").next());
+    match asked.or(place.part.as_deref()) {
+        Some(part) => vec![part.to_owned()],
+        None => place.exercise.manifest.part.iter().map(|part| part.name.clone()).collect(),
+    }
+}
+
 /// Runs the judge and keeps what it says; as JSON its lines are passed on at once.
 fn listen(course: &Course, hearing: &Hearing, format: Format) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     judge::hear(&course.root, hearing, &mut |line, event| {
         if format == Format::Json {
-            println!("{line}");
+            say!("{line}");
         }
         match event {
             Event::Started(started) => outcome.started = Some(started),
@@ -146,7 +173,7 @@ impl Report<'_> {
                 "build_seconds": self.build_seconds,
                 "seconds": seconds,
             });
-            println!("{}", serde_json::to_string(&line)?);
+            say!("{}", serde_json::to_string(&line)?);
             return Ok(());
         }
         let whose = if self.flags.solution { " (the solution)" } else { "" };
@@ -162,7 +189,7 @@ impl Report<'_> {
             seconds,
         };
         let is_plain = self.flags.output.format == Format::Plain;
-        anstream::print!("{}", render::page(&page, dress(is_plain)));
+        say_as_is!("{}", render::page(&page, dress(is_plain)));
         Ok(())
     }
 
@@ -174,6 +201,14 @@ impl Report<'_> {
         let seed = self.outcome.started.as_ref().map_or(0, |started| started.seed);
         if self.flags.solution {
             return "The reference solution was judged, not your answer.".to_owned();
+        }
+        let missing = self.outcome.missing();
+        if !missing.is_empty() {
+            return format!(
+                "The judge did not judge {}; this is a bug in Wick and never a pass. Please \
+                 report it.",
+                missing.join(", ")
+            );
         }
         if self.outcome.count(Class::Fault) > 0 {
             return "The judge could not do its work; this says nothing about your answer. \

@@ -40,7 +40,7 @@ pub(crate) fn run(course: &Course, flags: &Diff) -> anyhow::Result<Exit> {
         print(&file, label, &old, &new);
     }
     if is_same {
-        println!("{name} is the same as {label}.");
+        say!("{name} is the same as {label}.");
     }
     Ok(Exit::Passed)
 }
@@ -71,11 +71,11 @@ fn print(file: &str, label: &str, old: &str, new: &str) {
     let mut is_first = true;
     for group in diff.grouped_ops(3) {
         if is_first {
-            anstream::println!("--- {label}\n+++ {file}");
+            say!("--- {label}\n+++ {file}");
             is_first = false;
         }
         let line = group.first().map_or(0, |op| op.new_range().start + 1);
-        anstream::println!("@@ {file}:{line} @@");
+        say!("@@ {file}:{line} @@");
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
             let (sign, style) = match change.tag() {
                 ChangeTag::Delete => ('-', AnsiColor::Red.on_default()),
@@ -83,7 +83,7 @@ fn print(file: &str, label: &str, old: &str, new: &str) {
                 ChangeTag::Equal => (' ', Style::new()),
             };
             let style = if is_plain { Style::new() } else { style };
-            anstream::println!("{style}{sign}{}{style:#}", change.value().trim_end_matches('\n'));
+            say!("{style}{sign}{}{style:#}", change.value().trim_end_matches('\n'));
         }
     }
 }

@@ -32,16 +32,16 @@ pub(crate) fn run(course: &Course, name: Option<&str>) -> anyhow::Result<Exit> {
     let shown = record.hints.get(&key).copied().unwrap_or(0);
     let upto = (shown + 1).min(hints.len());
     let width = dress(false).width;
-    println!("{about}");
+    say!("{about}");
     for (n, hint) in hints.iter().take(upto).enumerate() {
-        println!("{}", text::wrap(&format!("{}. {hint}", n + 1), width, "   "));
+        say!("{}", text::wrap(&format!("{}. {hint}", n + 1), width, "   "));
     }
     match hints.len() - upto {
-        0 if shown >= hints.len() => println!(
-            "That is every hint; the last word is: cargo xtask solution {about} --i-give-up"
-        ),
-        0 => println!("That was the last hint."),
-        rest => println!("{} more: ask again.", text::count(rest, "hint")),
+        0 if shown >= hints.len() => {
+            say!("That is every hint; the last word is: cargo xtask solution {about} --i-give-up")
+        }
+        0 => say!("That was the last hint."),
+        rest => say!("{} more: ask again.", text::count(rest, "hint")),
     }
     state.update(&lock, &exercise.name, |record| record.hints.insert(key, upto))?;
     Ok(Exit::Passed)

@@ -15,7 +15,7 @@ pub(crate) fn run(course: &Course, name: Option<&str>) -> anyhow::Result<Exit> {
     let name = &place.exercise.name;
     let record = state.record(name);
     if record.snapshots.is_empty() {
-        println!("{name} has no snapshots yet; each check takes one.");
+        say!("{name} has no snapshots yet; each check takes one.");
         return Ok(Exit::Passed);
     }
     for snapshot in &record.snapshots {
@@ -24,9 +24,9 @@ pub(crate) fn run(course: &Course, name: Option<&str>) -> anyhow::Result<Exit> {
             outcome => outcome,
         };
         let (before, when) = (format!("before {}", snapshot.before), text::ago(snapshot.time));
-        println!("{:>4}  {when:>10}  {before:<15}  {outcome}", snapshot.number);
+        say!("{:>4}  {when:>10}  {before:<15}  {outcome}", snapshot.number);
     }
-    println!("To bring one back: cargo xtask restore {name} NUMBER (your present text is kept)");
+    say!("To bring one back: cargo xtask restore {name} NUMBER (your present text is kept)");
     Ok(Exit::Passed)
 }
 
@@ -46,9 +46,6 @@ pub(crate) fn restore(course: &Course, flags: &Restore) -> anyhow::Result<Exit> 
     })?;
     let kept = state.snapshot(&lock, place.exercise, "restore")?;
     state.bring_back(wanted)?;
-    println!(
-        "{name} is as it was in snapshot {}. What was there is snapshot {kept}.",
-        wanted.number
-    );
+    say!("{name} is as it was in snapshot {}. What was there is snapshot {kept}.", wanted.number);
     Ok(Exit::Passed)
 }

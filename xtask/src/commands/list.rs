@@ -14,14 +14,14 @@ pub(crate) fn run(course: &Course, format: Format) -> anyhow::Result<Exit> {
     let state = State::read(&course.root)?;
     if format == Format::Json {
         for exercise in &course.exercises {
-            println!("{}", json(exercise, &state));
+            say!("{}", json(exercise, &state));
         }
         return Ok(Exit::Passed);
     }
     let is_plain = dress(format == Format::Plain).is_plain;
     let dim = if is_plain { Style::new() } else { Style::new().dimmed() };
     let name_width = course.exercises.iter().map(|e| e.name.len()).max().unwrap_or(0).max(8);
-    anstream::println!(
+    say!(
         "{dim}    {:name_width$}  {:15}  {:>9}  {:>7}  {:10}  {}{dim:#}",
         "exercise",
         "state",
@@ -35,7 +35,7 @@ pub(crate) fn run(course: &Course, format: Format) -> anyhow::Result<Exit> {
         let style = if is_plain { Style::new() } else { colour.on_default() };
         let points = format!("{}/{}", earned(exercise, &state), exercise.points());
         let difficulty = exercise.manifest.difficulty;
-        anstream::println!(
+        say!(
             "{:>2}  {:name_width$}  {style}{word:15}{style:#}  {points:>9}  {:>7}  {:10}  {}",
             n + 1,
             exercise.name,

@@ -24,7 +24,7 @@ pub(crate) fn run(course: &Course, flags: &Reset) -> anyhow::Result<Exit> {
         })?;
         state.snapshot(&lock, exercise, "restore")?;
         state.bring_back(last)?;
-        println!("{name} is as it was before its last reset (snapshot {}).", last.number);
+        say!("{name} is as it was before its last reset (snapshot {}).", last.number);
         return Ok(Exit::Passed);
     }
     let stubs = stub::derive(course, exercise)?;
@@ -32,7 +32,7 @@ pub(crate) fn run(course: &Course, flags: &Reset) -> anyhow::Result<Exit> {
     for (file, text) in &stubs {
         store::save(&course.root.join(file), text.as_bytes())?;
     }
-    println!("{name} is back at its start. Your text is kept as snapshot {number}.");
-    println!("To have it back: cargo xtask reset {name} --undo");
+    say!("{name} is back at its start. Your text is kept as snapshot {number}.");
+    say!("To have it back: cargo xtask reset {name} --undo");
     Ok(Exit::Passed)
 }

@@ -31,10 +31,10 @@ pub(crate) fn run(course: &Course, flags: &Solution) -> anyhow::Result<Exit> {
     for file in exercise.solution_files() {
         let text = fs::read_to_string(course.root.join(&file))?;
         match &place.part {
-            None => println!("// {file}\n{text}"),
+            None => say!("// {file}\n{text}"),
             Some(part) => {
                 if let Some((line, function)) = function(&text, part) {
-                    println!("// {file}:{line}\n{function}");
+                    say!("// {file}:{line}\n{function}");
                 }
             }
         }

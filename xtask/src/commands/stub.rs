@@ -8,26 +8,31 @@ use crate::{
     derive::{self, Source},
     exit::{Exit, problem},
     place::Place,
-    state::State,
+    state::{Lock, State},
     store,
 };
 
 pub(crate) fn run(course: &Course, flags: &Stub) -> anyhow::Result<Exit> {
-    let state = State::read(&course.root)?;
+    let lock = Lock::take(&course.root, "stub")?;
+    let mut state = State::read(&course.root)?;
     let exercises: Vec<&Exercise> = match &flags.name {
         Some(name) if !flags.all => vec![Place::find(course, &state, Some(name))?.exercise],
         _ => course.exercises.iter().collect(),
     };
     let mut exit = Exit::Passed;
     for exercise in exercises {
-        for (file, text) in derive(course, exercise)? {
+        let stubs = derive(course, exercise)?;
+        if !flags.check {
+            state.snapshot(&lock, exercise, "stub")?;
+        }
+        for (file, text) in stubs {
             let committed = fs::read_to_string(course.root.join(&file)).unwrap_or_default();
             if committed == text {
-                println!("{file} is the derived stub.");
+                say!("{file} is the derived stub.");
             } else if flags.check {
                 exit = Exit::Failed;
                 let line = text.lines().zip(committed.lines()).take_while(|(a, b)| a == b).count();
-                println!(
+                say!(
                     "{file}:{}: this is not the stub that the solution gives; run `cargo xtask \
                      stub {}`.",
                     line + 1,
@@ -35,7 +40,7 @@ pub(crate) fn run(course: &Course, flags: &Stub) -> anyhow::Result<Exit> {
                 );
             } else {
                 store::save(&course.root.join(&file), text.as_bytes())?;
-                println!("{file} is written.");
+                say!("{file} is written.");
             }
         }
     }

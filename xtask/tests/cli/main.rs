@@ -65,7 +65,10 @@ fn not_started_is_six() {
 #[test]
 fn a_compile_error_is_three_and_rustc_has_the_word() {
     let clone = Clone::new();
-    clone.write("does-not-compile", "error[E0308]: mismatched types\n");
+    clone.write(
+        "does-not-compile",
+        "error[E0308]: mismatched types\nerror: could not compile `first` (lib)\n",
+    );
     ends(&clone, &["check", "first"], 3, "error[E0308]: mismatched types");
 }
 
@@ -83,6 +86,50 @@ fn a_judge_that_breaks_off_or_checks_nothing_is_ours() {
     ends(&clone, &["check", "first"], 70, "0 of 0 checks run");
     clone.judge_says(&["not json".to_owned()]);
     ends(&clone, &["check", "first"], 70, "something else than its lines");
+}
+
+#[test]
+fn a_part_that_was_not_judged_is_never_a_pass() {
+    let clone = Clone::new();
+    clone.judge_says(&[part("one", "passed", 4, 4), finished(4)]);
+    ends(&clone, &["check", "first"], 70, "The judge did not judge two");
+    ends(&clone, &["check", "first::one"], 0, "1 of 1 passed");
+}
+
+#[test]
+fn only_the_answers_own_errors_are_compile_errors() {
+    let clone = Clone::new();
+    clone.write("does-not-compile", "error: could not compile `judge` (bin)\n");
+    ends(&clone, &["check", "first"], 70, "cargo could not build first and judge");
+    clone.write("does-not-compile", "error: failed to download `candle-core v0.11.1`\n");
+    ends(&clone, &["check", "first"], 75, "could not get or keep what it needs");
+    clone.write("does-not-compile", "error: No space left on device (os error 28)\n");
+    ends(&clone, &["check", "first"], 75, "No space left on device");
+}
+
+#[test]
+fn json_has_an_outcome_however_it_ends() {
+    let clone = Clone::new();
+    clone.write("does-not-compile", "error: could not compile `first` (lib)\n");
+    ends(&clone, &["check", "first", "--format", "json"], 3, "\"exit_code\":3");
+    ends(&clone, &["check", "frist", "--format", "json"], 2, "\"exit_code\":2");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let clone = Clone::new();
+    let mut run = clone.command(&["list"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(run.stdout.take());
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn deriving_a_stub_keeps_what_was_there() {
+    let clone = Clone::new();
+    clone.write("exercises/first/src/lib.rs", "mine");
+    ends(&clone, &["stub", "first"], 0, "is written");
+    ends(&clone, &["restore", "first", "1"], 0, "");
+    assert_eq!(clone.read("exercises/first/src/lib.rs"), "mine");
 }
 
 #[test]
@@ -150,7 +197,7 @@ fn a_restored_file_is_newer_than_what_was_built() {
 #[test]
 fn a_check_keeps_the_text_first() {
     let clone = Clone::new();
-    clone.write("does-not-compile", "error\n");
+    clone.write("does-not-compile", "error: could not compile `first` (lib)\n");
     clone.write("exercises/first/src/lib.rs", "broken but mine");
     ends(&clone, &["check", "first"], 3, "");
     clone.write("exercises/first/src/lib.rs", "");

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use few::MAX_LISTED;
 pub use frame::{FrameError, MAX_QUESTION_BYTES, receive, send};
-pub use tensor::{DType, RawTensor, TensorError};
+pub use tensor::{DType, MAX_RANK, RawTensor, TensorError};
 
 /// Version of the protocol; both ends must agree on it.
 pub const VERSION: u32 = 1;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The most axes a tensor on the border may have.
-pub(crate) const MAX_RANK: usize = 16;
+pub const MAX_RANK: usize = 16;
 
 /// Element types that may cross the border.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

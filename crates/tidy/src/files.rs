@@ -39,8 +39,14 @@ impl File {
         if self.is_test() {
             return "";
         }
-        let tests = self.text.find("#[cfg(test)]\nmod tests {");
-        &self.text[..tests.unwrap_or(self.text.len())]
+        // Other attributes may stand between the two.
+        let end = self.text.find("\nmod tests {").unwrap_or(self.text.len());
+        let attribute = self.text[..end].rfind("\n#[cfg(test)]");
+        let rest = |start: &usize| {
+            let mut between = self.text[*start..end].lines().filter(|line| !line.is_empty());
+            end < self.text.len() && between.all(|line| line.starts_with('#'))
+        };
+        &self.text[..attribute.filter(rest).unwrap_or(self.text.len())]
     }
 
     /// Lines with their numbers, from 1.
@@ -106,4 +112,30 @@ fn read(file: &Path) -> File {
         file.strip_prefix(root()).expect("invariant: files lie below the root").to_owned();
     let folders: Vec<_> = inside.iter().map(|name| name.to_string_lossy()).collect();
     File { path: folders.join("/"), text: String::from_utf8_lossy(&bytes).into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, text: &str, without_tests: &str) {
+        let file = File { path: path.to_owned(), text: text.to_owned() };
+        assert_eq!(file.without_tests(), without_tests);
+    }
+
+    #[test]
+    fn closing_tests_are_left_out() {
+        check("src/a.rs", "fn a() {}\n\n#[cfg(test)]\nmod tests {\n}\n", "fn a() {}\n");
+        check("src/a.rs", "a\n#[cfg(test)]\n#[expect(b)]\nmod tests {\n}\n", "a");
+        check("tests/a.rs", "fn a() {}\n", "");
+    }
+
+    #[test]
+    fn what_follows_another_test_item_stays() {
+        let text = "#[cfg(test)]\nmod a;\nfn b() {}\n";
+        check("src/a.rs", text, text);
+        let text = "a\n#[cfg(test)]\nuse b;\nfn c() {}\nmod tests {\n}\n";
+        check("src/a.rs", text, text);
+    }
 }

@@ -199,19 +199,12 @@ pub(super) const SCALED_DOT_PRODUCT_ATTENTION: Part = Part {
         },
         Impostor {
             name: "softmax_without_backward",
-            diagnosis: "`softmax_last_dim` passes no gradient back; use `candle_nn::ops::softmax`",
+            diagnosis: "no gradient passes the pattern back to `q` and `k`: use `candle_nn::ops::softmax`, \
+                        not `softmax_last_dim`, and do not detach",
             caught_by: "gradient_reaches_q_k_and_v",
             answer: answer!(|q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>| {
                 let hidden = fill(&scaled(q, k)?, mask, f64::from(f32::MIN))?;
                 mix(&fill(&softmax_without_backward(&hidden)?, mask, 0.0)?, v)
-            }),
-        },
-        Impostor {
-            name: "pattern_detached",
-            diagnosis: "the pattern leaves the graph (`detach`), so `q` and `k` cannot learn",
-            caught_by: "gradient_reaches_q_k_and_v",
-            answer: answer!(|q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>| {
-                mix(&pattern(q, k, mask)?.detach(), v)
             }),
         },
         Impostor {

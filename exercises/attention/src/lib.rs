@@ -195,11 +195,12 @@ pub fn scaled_dot_product_attention(
 ///
 /// Fails if `n_heads` is 0 or does not divide the width.
 ///
-/// # Example: two positions, two heads
+/// # Example: three positions, two heads
 ///
 /// ```text
-/// x = [[1, 2, 3, 4],        head 0 = [[1, 2],    head 1 = [[3, 4],
-///      [5, 6, 7, 8]]                  [5, 6]]              [7, 8]]
+/// x = [[1,  2,  3,  4],        head 0 = [[1,  2],    head 1 = [[3,  4],
+///      [5,  6,  7,  8],                  [5,  6],              [7,  8],
+///      [9, 10, 11, 12]]                  [9, 10]]              [11, 12]]
 /// ```
 ///
 /// Source: Vaswani et al. (2017), §3.2.2, arXiv:1706.03762.
@@ -227,11 +228,12 @@ pub fn split_heads(x: &Tensor, n_heads: usize) -> Result<Tensor> {
 ///
 /// Fails if `z` does not have four axes.
 ///
-/// # Example: two heads, two positions
+/// # Example: two heads, three positions
 ///
 /// ```text
-/// head 0 = [[1, 2],    head 1 = [[3, 4],        result = [[1, 2, 3, 4],
-///           [5, 6]]              [7, 8]]                  [5, 6, 7, 8]]
+/// head 0 = [[1,  2],    head 1 = [[3,  4],        result = [[1,  2,  3,  4],
+///           [5,  6],              [7,  8],                  [5,  6,  7,  8],
+///           [9, 10]]              [11, 12]]                 [9, 10, 11, 12]]
 /// ```
 ///
 /// Source: Vaswani et al. (2017), §3.2.2 ("Concat"), arXiv:1706.03762.

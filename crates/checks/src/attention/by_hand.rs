@@ -151,13 +151,11 @@ pub(super) const ATTENTION_BY_HAND: Part = Part {
             answer: program!(previous: |at| Head::new(at.pos.clone(), at.pos.clone(), at.token)),
         },
         Impostor {
-            name: "shift_in_a_circle",
-            diagnosis: "position 0 asks for the last position, and the last for the one after it",
+            name: "two_back",
+            diagnosis: "the shift is two positions; it should be one",
             caught_by: "previous_token_is_found",
             answer: program!(previous: |at| {
-                let n_ctx = at.pos.dim(0)?;
-                let rolled = at.pos.roll(-2, 0)?.narrow(0, 0, n_ctx)?;
-                Head::new(rolled, at.pos.clone(), at.token)
+                Head::new(earlier(&earlier(at.pos)?)?, at.pos.clone(), at.token)
             }),
         },
         Impostor {
@@ -342,10 +340,18 @@ impl Layer {
         let found =
             trial.named(args![task: task, token_embed: &basis.token, pos_embed: &basis.pos])?;
         let d_model = basis.token.dim(1);
-        let d_head = found.get("q.weight").filter(|q| q.rank() == 2).map_or(1, |q| q.dim(0));
-        trial.ensure((1..=d_model).contains(&d_head), || {
-            format!("`q.weight` makes d_head {d_head}; it may be 1 to d_model, here {d_model}.")
+        let Some(q) = found.get("q.weight") else {
+            return Err(trial.wrong("There is no `q.weight` among what it returned.".to_owned()));
+        };
+        let makes_queries = q.rank() == 2 && q.dim(1) == d_model;
+        trial.ensure(makes_queries && (1..=d_model).contains(&q.dim(0)), || {
+            let shape = q.shape();
+            format!(
+                "`q.weight` has shape {shape:?}; expected (d_head, d_model), where d_model is \
+                 {d_model} and d_head at most that."
+            )
         })?;
+        let d_head = q.dim(0);
         let mut weights = std::collections::BTreeMap::new();
         for (name, shape) in [
             ("q.weight", [d_head, d_model]),
@@ -357,7 +363,8 @@ impl Layer {
                 return Err(trial.wrong(format!("There is no `{name}` among what it returned.")));
             };
             trial.ensure(weight.shape() == shape, || {
-                format!("`{name}` has shape {:?}; expected {shape:?}.", weight.shape())
+                let came = weight.shape();
+                format!("`{name}` has shape {came:?}; expected {shape:?}, as d_head is {d_head}.")
             })?;
             let (came, dtype) = (weight.dtype(), basis.token.dtype());
             trial.ensure(came == dtype, || {

@@ -263,10 +263,9 @@ pub(super) const MERGE_HEADS: Part = Part {
 };
 
 fn split_example(trial: &mut Trial) -> Outcome {
-    let x = Array::new(&[1, 2, 4], vec![1., 2., 3., 4., 5., 6., 7., 8.]).to(DType::F32);
+    let (x, expected) = documented_heads();
     let heads = trial.array(args![x: &x, n_heads: 2usize])?;
-    let expected = Array::new(&[1, 2, 2, 2], vec![1., 2., 5., 6., 3., 4., 7., 8.]);
-    trial.close("result", &heads, &expected.to(DType::F32), Tolerance::EXACT)
+    trial.close("result", &heads, &expected, Tolerance::EXACT)
 }
 
 fn split_probe_lands_in_its_head(trial: &mut Trial) -> Outcome {
@@ -306,9 +305,8 @@ fn uneven_heads_are_refused(trial: &mut Trial) -> Outcome {
 }
 
 fn merge_example(trial: &mut Trial) -> Outcome {
-    let z = Array::new(&[1, 2, 2, 2], vec![1., 2., 5., 6., 3., 4., 7., 8.]).to(DType::F32);
+    let (expected, z) = documented_heads();
     let merged = trial.array(args![z: &z])?;
-    let expected = Array::new(&[1, 2, 4], vec![1., 2., 3., 4., 5., 6., 7., 8.]).to(DType::F32);
     trial.close("result", &merged, &expected, Tolerance::EXACT)
 }
 
@@ -343,6 +341,13 @@ fn merge_gradient_reaches_z(trial: &mut Trial) -> Outcome {
 fn three_axes_are_refused(trial: &mut Trial) -> Outcome {
     let z = trial.rng.normal_array(&[3, 4, 2]);
     trial.refuses("`z` has three axes, [3, 4, 2]", args![z: &z]).map(drop)
+}
+
+/// The documented positions, merged and split.
+fn documented_heads() -> (Array, Array) {
+    let merged = (1..=12).map(f64::from).collect();
+    let split = vec![1., 2., 5., 6., 9., 10., 3., 4., 7., 8., 11., 12.];
+    (Array::new(&[1, 3, 4], merged).to(DType::F32), Array::new(&[1, 2, 3, 2], split).to(DType::F32))
 }
 
 /// Zeros, and a single 1.

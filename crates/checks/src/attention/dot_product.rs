@@ -199,8 +199,8 @@ pub(super) const SCALED_DOT_PRODUCT_ATTENTION: Part = Part {
         },
         Impostor {
             name: "softmax_without_backward",
-            diagnosis: "no gradient passes the pattern back to `q` and `k`: use `candle_nn::ops::softmax`, \
-                        not `softmax_last_dim`, and do not detach",
+            diagnosis: "no gradient passes the pattern back to `q` and `k`: use \
+                        `candle_nn::ops::softmax`, not `softmax_last_dim`, and do not detach",
             caught_by: "gradient_reaches_q_k_and_v",
             answer: answer!(|q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>| {
                 let hidden = fill(&scaled(q, k)?, mask, f64::from(f32::MIN))?;

@@ -36,12 +36,13 @@ pub(crate) fn run(course: &Course, name: Option<&str>) -> anyhow::Result<Exit> {
     for (n, hint) in hints.iter().take(upto).enumerate() {
         say!("{}", text::wrap(&format!("{}. {hint}", n + 1), width, "   "));
     }
-    match hints.len() - upto {
-        0 if shown >= hints.len() => {
-            say!("That is every hint; the last word is: cargo xtask solution {about} --i-give-up")
-        }
-        0 => say!("That was the last hint."),
-        rest => say!("{} more: ask again.", text::count(rest, "hint")),
+    let rest = hints.len() - upto;
+    if rest > 0 {
+        say!("{} more: ask again.", text::count(rest, "hint"));
+    } else if shown < hints.len() {
+        say!("That was the last hint.");
+    } else {
+        say!("That is every hint; the last word: cargo xtask solution {about} --i-give-up");
     }
     state.update(&lock, &exercise.name, |record| record.hints.insert(key, upto))?;
     Ok(Exit::Passed)

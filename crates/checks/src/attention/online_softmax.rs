@@ -286,8 +286,8 @@ fn all_scores_are_never_held(trial: &mut Trial) -> Outcome {
     trial.ensure(peak < all_scores / 2, || {
         // Coarse, since what else the process holds varies by some KiB from run to run.
         format!(
-            "It held some {} KiB at once for {seq_q} queries and {seq_k} keys in blocks of {block}; all \
-             scores together are {} KiB, and one block's are {}.",
+            "It held some {} KiB at once for {seq_q} queries and {seq_k} keys in blocks of \
+             {block}; all scores together are {} KiB, and one block's are {}.",
             (peak as f64 / 65_536.0).round() * 64.0,
             all_scores / 1024,
             4 * seq_q * block / 1024

@@ -5,7 +5,7 @@ use std::{fs, time::Instant};
 use report::{Event, Verdict};
 
 use crate::{
-    cargo::{self, Built},
+    cargo,
     cli::{Check, Device, Format},
     commands::dress,
     course::{Course, Exercise},
@@ -54,11 +54,8 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
     let building = Instant::now();
     let built = cargo::build(&course.root, &[&package, "judge"])?;
     let build_seconds = building.elapsed().as_secs_f64();
-    if matches!(built, Built::DoesNotCompile) {
-        anstream::eprintln!("\n{} does not compile; nothing was checked.", exercise.name);
-        return Ok(Exit::DoesNotCompile);
-    }
     let Some((judge, subject)) = judge::programs(built, &package)? else {
+        anstream::eprintln!("\n{} does not compile; nothing was checked.", exercise.name);
         return Ok(Exit::DoesNotCompile);
     };
     let source =

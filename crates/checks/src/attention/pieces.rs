@@ -1,16 +1,13 @@
 //! The pieces that impostors and alternatives are put together from, in plain candle.
 
 use candle_core::{D, DType, Device, Result, Tensor};
-use candle_nn::ops;
 
-/// Scores q kᵀ / √`d_head`.
-pub(super) fn scaled(q: &Tensor, k: &Tensor) -> Result<Tensor> {
-    q.contiguous()?.matmul(&k.contiguous()?.t()?)? / (q.dim(D::Minus1)? as f64).sqrt()
-}
+pub(super) use super::steps::scaled;
+use super::steps::{fill, mix, softmax, softmax_without_backward};
 
 /// Averages the values by the softmax of the scores.
 pub(super) fn average(scores: &Tensor, v: &Tensor) -> Result<Tensor> {
-    ops::softmax(scores, D::Minus1)?.matmul(&v.contiguous()?)
+    mix(&softmax(scores)?, v)
 }
 
 /// Plain attention.
@@ -25,8 +22,7 @@ pub(super) fn attend_without_backward(
     v: &Tensor,
     mask: Option<&Tensor>,
 ) -> Result<Tensor> {
-    #[expect(clippy::disallowed_methods, reason = "this is the mistake")]
-    ops::softmax_last_dim(&hide(&scaled(q, k)?, mask)?.contiguous()?)?.matmul(&v.contiguous()?)
+    mix(&softmax_without_backward(&hide(&scaled(q, k)?, mask)?)?, v)
 }
 
 /// Plain attention without the division by √`d_head`.
@@ -41,10 +37,7 @@ pub(super) fn attend_unscaled(
 
 /// Scores with −∞ where the mask is 0.
 pub(super) fn hide(scores: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let Some(mask) = mask else { return Ok(scores.clone()) };
-    let hidden = Tensor::new(f32::NEG_INFINITY, scores.device())?.to_dtype(scores.dtype())?;
-    let hidden = hidden.broadcast_as(scores.shape())?;
-    mask.broadcast_as(scores.shape())?.where_cond(scores, &hidden)
+    fill(scores, mask, f64::NEG_INFINITY)
 }
 
 /// A mask `(seq_q, seq_k)` by index of query and key.

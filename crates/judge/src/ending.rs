@@ -66,6 +66,14 @@ pub(crate) fn too_much_cpu(limit: Duration) -> Death {
     )
 }
 
+pub(crate) fn grew_without_end(held_bytes: u64) -> Death {
+    let mebibytes = held_bytes >> 20;
+    death(
+        Verdict::Memory,
+        &format!("It held {mebibytes} MiB and was still growing when its time was up."),
+    )
+}
+
 pub(crate) fn waited_too_long(waited: Duration) -> Death {
     let seconds = waited.as_secs();
     death(

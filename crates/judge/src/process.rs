@@ -45,9 +45,12 @@ const PROGRESS: Duration = Duration::from_millis(20);
 /// How often a slow subject is looked at.
 const LOOK: Duration = Duration::from_millis(25);
 
-/// Address space of a subject: filling it takes less processor time than a question may, so that
-/// an answer that grows without end is told so, and not that it is slow.
+/// Address space of a subject.
 const MEMORY_BYTES: u64 = 2 << 30;
+
+/// Who holds this much when its processor time is up was busy growing, not computing: touching
+/// fresh memory is slow, so time can run out before memory does.
+const GROWING_BYTES: u64 = MEMORY_BYTES / 4;
 
 /// Largest reply: this much, and so many times the question.
 const REPLY_BYTES: usize = 4 << 20;
@@ -173,7 +176,7 @@ impl Process {
                 return Err(self.broke(&FrameError::Closed));
             }
             if cpu.saturating_sub(cpu_before) > self.budget.cpu {
-                return Err(self.die(ending::too_much_cpu(self.budget.cpu)));
+                return Err(self.ran_over());
             }
             if progress.0.elapsed() > self.budget.idle || asked.elapsed() > self.budget.wall {
                 return Err(self.die(ending::waited_too_long(asked.elapsed())));
@@ -192,6 +195,16 @@ impl Process {
             FrameError::TooLong { .. } | FrameError::Malformed(_) => {
                 self.violated(format!("What it sent is not an answer: {error}."))
             }
+        }
+    }
+
+    /// Ends a process whose processor time is up, and says what it used the time for.
+    fn ran_over(&mut self) -> Death {
+        self.prisoner.kill();
+        let ending = self.prisoner.wait(Duration::from_millis(500));
+        match ending.map_or(0, |ending| ending.peak_memory_bytes) {
+            held @ GROWING_BYTES.. => ending::grew_without_end(held),
+            _ => ending::too_much_cpu(self.budget.cpu),
         }
     }
 

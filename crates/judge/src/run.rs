@@ -7,6 +7,8 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +27,10 @@ use crate::{
 
 /// Takes the events of a run, in order.
 pub(crate) type Listener<'a> = &'a mut dyn FnMut(&Event) -> io::Result<()>;
+
+/// Beyond this, starting subjects costs more than judging in parallel saves.
+const MAX_WORKERS: usize = 4;
+const PARTS_A_WORKER: usize = 4;
 
 /// What to judge, and how.
 #[derive(Debug)]
@@ -57,7 +63,7 @@ impl Run {
         let parts = self.asked_parts()?;
         let sources = self.source.as_deref().map(Sources::read).transpose();
         let sources = sources.context("the answer's sources cannot be read")?.unwrap_or_default();
-        let mut cell = Cell::open(self)?;
+        let cell = Cell::open(self)?;
         listener(&Event::Started(self.started(&parts, cell.isolation())))?;
         let mut finished = Finished {
             tally: BTreeMap::new(),
@@ -66,13 +72,14 @@ impl Run {
             millis: 0.0,
             start_millis: millis(cell.start_time()),
         };
-        for part in parts {
-            let report = self.judge_part(part, &sources, &mut cell)?;
+        let brief = |part| Brief { part, refusal: refused(part, &sources) };
+        let briefs: Vec<_> = parts.into_iter().map(brief).collect();
+        self.judge_parts(&briefs, cell, &mut |report| {
             finished.checks_run += report.checks_run;
             finished.checks_declared += report.checks_declared;
             *finished.tally.entry(verdict_name(report.verdict)?).or_default() += 1;
-            listener(&Event::Part(report))?;
-        }
+            Ok(listener(&Event::Part(report))?)
+        })?;
         finished.millis = millis(begun.elapsed());
         listener(&Event::Finished(finished))?;
         Ok(())
@@ -102,15 +109,57 @@ impl Run {
         }
     }
 
-    fn judge_part(
+    /// Judges parts, several at a time, and hands on their reports in order.
+    ///
+    /// Each worker has a subject of its own and always the same parts, so that what one part
+    /// leaves behind in its process meets the same other parts in every run.
+    fn judge_parts(
         &self,
-        part: &Part,
-        sources: &Sources,
-        cell: &mut Cell,
-    ) -> anyhow::Result<PartReport> {
+        briefs: &[Brief],
+        cell: Cell,
+        take: &mut dyn FnMut(PartReport) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let n_workers = self.n_workers(briefs.len());
+        let work = |worker: usize, cell: Option<Cell>, to_us: &Sender<_>| {
+            let mut cell = cell.map_or_else(|| Cell::open(self), Ok)?;
+            for n in (worker..briefs.len()).step_by(n_workers) {
+                let report = self.judge_part(&briefs[n], &mut cell)?;
+                if to_us.send(Ok((n, report))).is_err() {
+                    break;
+                }
+            }
+            anyhow::Ok(())
+        };
+        let (to_us, reports) = channel();
+        let mut cell = Some(cell);
+        thread::scope(|scope| {
+            for worker in 0..n_workers {
+                let (work, to_us, cell) = (&work, to_us.clone(), cell.take());
+                scope.spawn(move || {
+                    if let Err(error) = work(worker, cell, &to_us) {
+                        let _nobody_listens = to_us.send(Err(error));
+                    }
+                });
+            }
+            drop(to_us);
+            in_order(reports, take)
+        })
+    }
+
+    /// How many parts are judged at a time: more pay only if each worker has a few.
+    fn n_workers(&self, n_parts: usize) -> usize {
+        let n_cores = thread::available_parallelism().map_or(1, usize::from);
+        match self.who {
+            Who::Program(_) => n_cores.min(MAX_WORKERS).min(n_parts / PARTS_A_WORKER).max(1),
+            Who::Own(_) => 1,
+        }
+    }
+
+    fn judge_part(&self, brief: &Brief, cell: &mut Cell) -> anyhow::Result<PartReport> {
         let begun = Instant::now();
-        let (checks_run, outcome, prints) = if let Some(finding) = refused(part, sources) {
-            (0, Some((Verdict::Refused, finding)), Prints::default())
+        let Brief { part, refusal } = brief;
+        let (checks_run, outcome, prints) = if let Some(finding) = refusal {
+            (0, Some((Verdict::Refused, finding.clone())), Prints::default())
         } else {
             cell.revive(self)?;
             let mark = cell.mark();
@@ -176,6 +225,29 @@ impl Run {
             .map(|Death { verdict, what }| (verdict, Finding { what, ..Finding::default() }));
         (part.checks.len(), stopped)
     }
+}
+
+/// Hands on numbered reports from zero up, as soon as each is there.
+fn in_order(
+    reports: Receiver<anyhow::Result<(usize, PartReport)>>,
+    take: &mut dyn FnMut(PartReport) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let (mut early, mut next) = (BTreeMap::new(), 0);
+    for judged in reports {
+        let (n, report) = judged?;
+        early.insert(n, report);
+        while let Some(report) = early.remove(&next) {
+            take(report)?;
+            next += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A part to judge, and why it is refused if it breaks the rule about its source.
+struct Brief {
+    part: &'static Part,
+    refusal: Option<Finding>,
 }
 
 /// Says which rule about its source a part breaks.

@@ -1,12 +1,12 @@
 //! `bench loop`: from a real edit to the printed verdict, in a scratch copy.
 //!
-//! The copy lies under the target folder, with a target folder of its own that stays for the next
-//! time: cargo takes two places of one workspace for the same, and would judge stale builds if they
-//! shared one. The learner's own files are never touched.
+//! The copy has a target folder of its own, which stays for the next time: cargo takes two places of
+//! one workspace for the same, and would leave the learner with stale builds if they shared one.
+//! The learner's own files are never touched.
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     thread,
     time::Instant,
@@ -27,7 +27,8 @@ pub(crate) fn run(course: &Course, runs: usize, cold: bool) -> anyhow::Result<Ex
     let copy = Copy::make(course)?;
     let cores = thread::available_parallelism().map_or(0, usize::from);
     say!("Measured on {cores} cores by `cargo xtask bench loop --runs {runs}`; medians.\n");
-    if cold {
+    if cold || !copy.target.exists() {
+        let _ = fs::remove_dir_all(&copy.target);
         copy.first_check()?;
     }
     copy.fill_in(course)?;
@@ -89,9 +90,9 @@ struct Copy {
 
 impl Copy {
     fn make(course: &Course) -> anyhow::Result<Self> {
-        let target =
+        let ours =
             std::env::var_os("CARGO_TARGET_DIR").map_or(course.root.join("target"), PathBuf::from);
-        let root = target.join("bench-loop");
+        let (root, target) = (ours.join("bench-loop"), ours.join("bench-loop-target"));
         let _ = fs::remove_dir_all(&root);
         let listed = Command::new("git")
             .args(["ls-files", "-co", "--exclude-standard"])
@@ -136,7 +137,7 @@ impl Copy {
 
     fn check(&self) -> anyhow::Result<Lap> {
         let begun = Instant::now();
-        let output = self.xtask(&["check", EXERCISE, "--format", "json"], &self.target)?;
+        let output = self.xtask(&["check", EXERCISE, "--format", "json"])?;
         let total = begun.elapsed().as_secs_f64() * 1e3;
         let lines: Vec<Value> =
             output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -159,7 +160,7 @@ impl Copy {
         let mut millis = Vec::new();
         for _ in 0..runs {
             let begun = Instant::now();
-            self.xtask(&["list"], &self.target)?;
+            self.xtask(&["list"])?;
             millis.push(begun.elapsed().as_secs_f64() * 1e3);
         }
         millis.sort_by(f64::total_cmp);
@@ -169,23 +170,20 @@ impl Copy {
 
     /// Times the very first check: the target folder is empty, the registry is not.
     fn first_check(&self) -> anyhow::Result<()> {
-        let target = self.target.with_file_name("cold");
-        let _ = fs::remove_dir_all(&target);
         let begun = Instant::now();
-        self.xtask(&["check", EXERCISE], &target)?;
+        self.xtask(&["check", EXERCISE])?;
         let seconds = begun.elapsed().as_secs_f64();
-        fs::remove_dir_all(&target)?;
         say!("The first `cargo xtask check {EXERCISE}`, with an empty target: {seconds:.0} s\n");
         Ok(())
     }
 
-    fn xtask(&self, arguments: &[&str], target: &Path) -> anyhow::Result<String> {
+    fn xtask(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
             .arg("xtask")
             .args(arguments)
             .current_dir(&self.root)
-            .env("CARGO_TARGET_DIR", target)
+            .env("CARGO_TARGET_DIR", &self.target)
             .stdin(Stdio::null())
             .output()
             .context("cargo could not be started")?;

@@ -85,6 +85,7 @@ fn command(root: &Path, hearing: &Hearing) -> Command {
     }
     // Impostors run in the judge; at their sizes one thread is fastest.
     command.env("RAYON_NUM_THREADS", "1").env("RUST_BACKTRACE", "0");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // If we are ended, however that is, the judge's input closes and it ends as well.
+    command.arg("--attended").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

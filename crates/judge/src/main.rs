@@ -5,15 +5,19 @@
 use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher as _,
-    io::{Write as _, stdout},
+    io::{self, Write as _, stdin, stdout},
     path::PathBuf,
-    process::ExitCode,
+    process::{self, ExitCode},
+    thread,
 };
 
 use anyhow::Context as _;
 use clap::Parser;
 use judge::{Run, Who};
 use protocol::DeviceKind;
+
+/// The exit code of a program that was interrupted.
+const INTERRUPTED: i32 = 130;
 
 /// Judges one exercise and prints what it found, one JSON object a line.
 #[derive(Parser)]
@@ -38,6 +42,9 @@ struct Arguments {
     /// Judge a known wrong answer instead, `part::impostor`, as if a learner had written it.
     #[arg(long)]
     impostor: Option<String>,
+    /// End as soon as standard input closes, as it does when whoever asked is gone.
+    #[arg(long)]
+    attended: bool,
     /// Refuse to run the answer if it cannot be fully confined.
     #[arg(long)]
     strict: bool,
@@ -55,6 +62,13 @@ fn main() -> ExitCode {
 }
 
 fn judge(arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.attended {
+        thread::spawn(|| {
+            let _however_it_ended = io::copy(&mut stdin(), &mut io::sink());
+            // The jail ends every subject with its judge.
+            process::exit(INTERRUPTED)
+        });
+    }
     let exercise = arguments.exercise;
     let suite = checks::find(&exercise).with_context(|| format!("{exercise} has no checks"))?;
     let who = match (&arguments.impostor, arguments.subject) {

@@ -1,6 +1,7 @@
 //! The judge as a whole: it recognises what we know, passes what is right, and repeats itself.
 #![allow(clippy::unwrap_used, reason = "these are tests and their helpers")]
 
+mod attended;
 mod programs;
 mod recognition;
 mod repeatable;

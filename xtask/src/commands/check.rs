@@ -213,6 +213,8 @@ impl Report<'_> {
                 .to_owned();
         }
         if self.outcome.first_failure().is_some() {
+            let part = self.place.part.as_ref().map_or(String::new(), |part| format!("::{part}"));
+            let name = format!("{name}{part}");
             return format!("To repeat exactly this run: cargo xtask check {name} --seed {seed}");
         }
         if let Some(part) = self.outcome.first_not_started() {

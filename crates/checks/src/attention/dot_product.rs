@@ -345,7 +345,7 @@ fn other_values_are_refused(trial: &mut Trial) -> Outcome {
     let cases = [([3, 2, 5, 6], "batch and n_heads"), ([2, 3, 4, 6], "seq_k")];
     for (shape, what) in cases {
         let v = trial.rng.normal_array(&shape);
-        let case = format!("`k` is (2, 3, 5, 8) and `v` {shape:?}: they disagree on {what}");
+        let case = format!("`k` is [2, 3, 5, 8] and `v` {shape:?}: they disagree on {what}");
         let args = args![q: &heads.q, k: &heads.k, v: &v, mask: None::<&Array>];
         trial.refuses(&case, args)?;
     }

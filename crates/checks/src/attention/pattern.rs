@@ -329,7 +329,7 @@ fn other_heads_are_refused(trial: &mut Trial) -> Outcome {
     let cases = [([3, 2, 5, 8], "batch and n_heads"), ([2, 3, 5, 6], "d_head")];
     for (shape, what) in cases {
         let k = trial.rng.normal_array(&shape);
-        let case = format!("`q` is (2, 3, 4, 8) and `k` {shape:?}: they disagree on {what}");
+        let case = format!("`q` is [2, 3, 4, 8] and `k` {shape:?}: they disagree on {what}");
         trial.refuses(&case, args![q: &q, k: &k, mask: None::<&Array>])?;
     }
     Ok(())

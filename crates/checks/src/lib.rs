@@ -18,6 +18,7 @@ mod compare;
 mod generator;
 mod gradient;
 mod local;
+pub mod mlp;
 mod rule;
 mod subject;
 mod suite;
@@ -37,7 +38,7 @@ pub use tolerance::Tolerance;
 pub use trial::{Margin, Trial};
 
 /// Every exercise that can be judged, in no particular order.
-pub const SUITES: &[&Suite] = &[&attention::SUITE, &tensors::SUITE];
+pub const SUITES: &[&Suite] = &[&attention::SUITE, &mlp::SUITE, &tensors::SUITE];
 
 /// Finds an exercise's suite.
 #[must_use]

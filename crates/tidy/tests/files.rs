@@ -67,6 +67,15 @@ fn no_path_of_some_machine_is_written_down() {
 }
 
 #[test]
+fn only_the_datasets_crate_knows_where_data_lies() {
+    let folder = ["datasets", "/"].concat();
+    no_line(&sources(), "ask the crate `datasets` for it", |file, line| {
+        let is_comment = line.trim_start().starts_with("//");
+        !file.path.starts_with("crates/datasets/") && !is_comment && line.contains(&folder)
+    });
+}
+
+#[test]
 fn packages_come_from_the_public_registry() {
     let public = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
     let locked: Vec<_> = files().into_iter().filter(|f| f.path == "Cargo.lock").collect();

@@ -6,7 +6,8 @@ use tidy::{Edge, edges, none, packages_below};
 /// Every room in `crates`, with the rooms that it may import, and those that its tests also may.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("answer", &["protocol"], &[]),
-    ("checks", &["answer", "protocol", "report"], &[]),
+    ("checks", &["answer", "datasets", "protocol", "report"], &[]),
+    ("datasets", &[], &[]),
     ("jail", &["report"], &[]),
     ("judge", &["checks", "jail", "protocol", "report"], &["answer", "wick"]),
     ("protocol", &[], &[]),

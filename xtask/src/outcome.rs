@@ -3,6 +3,8 @@
 //! **Invariant:** nothing else decides what `check` exits with; a run in which no check ran never
 //! passes.
 
+use std::collections::BTreeMap;
+
 use report::{Finished, PartReport, Started, Verdict};
 
 use crate::exit::Exit;
@@ -15,6 +17,8 @@ pub(crate) struct Outcome {
     pub(crate) started: Option<Started>,
     pub(crate) parts: Vec<PartReport>,
     pub(crate) finished: Option<Finished>,
+    /// Pictures of what parts measured, by part: paths below the root.
+    pub(crate) curves: BTreeMap<String, String>,
 }
 
 /// Verdicts, as a learner tells them apart.
@@ -150,7 +154,7 @@ mod tests {
             start_millis: 0.0,
         });
         let parts = verdicts.iter().map(part).collect();
-        let outcome = Outcome { expected: Vec::new(), parts, finished, started: None };
+        let outcome = Outcome { parts, finished, ..Outcome::default() };
         assert_eq!(outcome.exit(), exit);
     }
 

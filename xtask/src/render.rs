@@ -71,6 +71,9 @@ pub(crate) fn page(page: &Page<'_>, dress: Dress) -> String {
     for part in page.outcome.parts.iter().filter(|part| class(part.verdict) != Class::NotStarted) {
         part_line(&mut out, part, width, dress);
         prints(&mut out, &part.prints, dress);
+        if let Some(path) = page.outcome.curves.get(&part.part) {
+            let _ = writeln!(out, "    {}{path}", dress.dim("curves        "));
+        }
         if let Some(finding) = &part.finding {
             let is_first = first_failure == Some(&part.part);
             if is_first {
@@ -225,6 +228,10 @@ mod tests {
             ..Finding::default()
         };
         Outcome {
+            curves: std::collections::BTreeMap::from([(
+                "attention_pattern".to_owned(),
+                ".wick/curves/attention-attention_pattern.svg".to_owned(),
+            )]),
             expected: vec![],
             started: Some(Started {
                 version: VERSION,
@@ -268,6 +275,7 @@ src/lib.rs  12345678
 seed 7, on cpu
 
 - attention_pattern  wrong    3 of 6 checks run
+    curves        .wick/curves/attention-attention_pattern.svg
     check         masked_weight_is_zero: Rows sum to 1.
     where         `pattern` at [0, 0, 0, 1]
     what          Got 2, expected 1.

@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail, ensure};
 use candle_core::{Device, Result as CandleResult, Tensor, Var};
 use protocol::Value;
 
-use crate::{Weights, tensor};
+use crate::{Numbers, Program, Weights, tensor};
 
 /// One decoded argument.
 #[derive(Clone, Debug)]
@@ -23,12 +23,14 @@ pub enum Arg {
     Bytes(Vec<u8>),
     /// Whole numbers; also as sizes, if none is negative.
     Ints(Vec<i64>, Vec<usize>),
-    /// Strings.
-    Texts(Vec<String>),
+    /// Strings; also as a program, if they are one.
+    Texts(Vec<String>, Option<Program>),
     /// A tensor.
     Tensor(Tensor),
     /// Tensors by name.
     Named(Weights),
+    /// Real numbers by name.
+    Numbers(Numbers),
 }
 
 /// Takes a variable, with the name that it has inside its argument.
@@ -65,7 +67,8 @@ pub fn decode(
         Value::Float(number) => Arg::Float(*number),
         Value::Text(text) => Arg::Text(text.clone()),
         Value::Bytes(bytes) => Arg::Bytes(bytes.clone()),
-        Value::Texts(texts) => Arg::Texts(texts.clone()),
+        Value::Texts(texts) => Arg::Texts(texts.clone(), Program::parse(texts).ok()),
+        Value::Numbers(numbers) => Arg::Numbers(Numbers::from(numbers.clone())),
         Value::Ints(ints) => {
             let sizes = ints.iter().filter_map(|&n| usize::try_from(n).ok()).collect();
             Arg::Ints(ints.clone(), sizes)
@@ -176,7 +179,9 @@ argument! {
     &'a [u8]: Arg::Bytes(bytes) => bytes;
     &'a [i64]: Arg::Ints(ints, _) => ints;
     &'a [usize]: Arg::Ints(ints, sizes) if ints.len() == sizes.len() => sizes;
-    &'a [String]: Arg::Texts(texts) => texts;
+    &'a [String]: Arg::Texts(texts, _) => texts;
+    &'a Program: Arg::Texts(_, Some(program)) => program;
+    &'a Numbers: Arg::Numbers(numbers) => numbers;
     usize: Arg::Int(number) => usize::try_from(*number)?;
     i64: Arg::Int(number) => *number;
     u32: Arg::Int(number) => u32::try_from(*number)?;

@@ -8,14 +8,18 @@
 //! **Invariant:** this crate knows neither judging nor learning, and starts no process or thread.
 
 mod arg;
+mod numbers;
 mod output;
+mod program;
 mod reply;
 mod tensor;
 mod usage;
 mod weights;
 
 pub use arg::{Arg, Args, Argument, decode};
+pub use numbers::Numbers;
 pub use output::{IntoOutputs, Output, Outputs};
+pub use program::{Program, Step};
 pub use reply::reply;
 pub use tensor::{from_raw, to_raw};
 pub use weights::Weights;

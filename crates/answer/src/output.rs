@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use protocol::Value;
 
-use crate::{Weights, tensor::to_raw};
+use crate::{Numbers, Weights, tensor::to_raw};
 
 /// One result.
 #[derive(Clone, Debug)]
@@ -80,6 +80,7 @@ into_outputs! {
     f64: number => Output::Plain(Value::Float(number));
     f32: number => Output::Plain(Value::Float(number.into()));
     String: text => Output::Plain(Value::Text(text));
+    Numbers: numbers => Output::Plain(Value::Numbers(numbers.into()));
     Vec<u8>: bytes => Output::Plain(Value::Bytes(bytes));
     Vec<i64>: ints => Output::Plain(Value::Ints(ints));
     Vec<u32>: ints => Output::Plain(Value::Ints(ints.into_iter().map(i64::from).collect()));

@@ -1,6 +1,8 @@
 //! What a check talks to, and how it can end.
 
-use protocol::{Question, Reply};
+use std::time::Duration;
+
+use protocol::{Progress, Question, Reply};
 use report::{Finding, Verdict};
 
 /// Something that answers questions: a process behind the border, or an impostor in our own.
@@ -11,6 +13,22 @@ pub trait Subject {
     ///
     /// Fails if the subject died, took too long, or sent something that is no answer.
     fn ask(&mut self, question: &Question) -> Result<Reply, Death>;
+
+    /// Asks one question, and hands on what it tells of its progress meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Subject::ask`] does.
+    fn ask_live(
+        &mut self,
+        question: &Question,
+        _live: &mut dyn FnMut(&Progress),
+    ) -> Result<Reply, Death> {
+        self.ask(question)
+    }
+
+    /// Sets the processor time that each question from now on may take, if it is bounded at all.
+    fn allow(&mut self, _cpu: Duration) {}
 }
 
 /// Why no answer came.

@@ -1,5 +1,7 @@
 //! A suite as data: what is promised, and which wrong and right answers prove that we look.
 
+use std::time::Duration;
+
 use answer::Call;
 
 use crate::{Outcome, SourceRule, Trial};
@@ -72,6 +74,22 @@ pub enum Kind {
     Errors,
     /// Counts of what the answer used.
     Economy,
+    /// Trains within one question, which may take so many seconds of processor time.
+    Training {
+        /// The most that one question may take.
+        cpu_seconds: u64,
+    },
+}
+
+impl Kind {
+    /// Processor time that one question of such a check may take.
+    #[must_use]
+    pub const fn cpu(self) -> Duration {
+        match self {
+            Self::Training { cpu_seconds } => Duration::from_secs(cpu_seconds),
+            _ => Duration::from_secs(3),
+        }
+    }
 }
 
 /// A known wrong answer.

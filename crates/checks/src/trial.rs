@@ -329,7 +329,9 @@ impl<'a> Trial<'a> {
             }
             Reply::Error(message) => Ok(Err(message)),
             Reply::Panic(panic) => Err(self.panicked(&panic)),
-            Reply::Opened { .. } | Reply::Gradients(_) => Err(Stop::Died(not_an_answer())),
+            Reply::Opened { .. } | Reply::Gradients(_) | Reply::Progress(_) => {
+                Err(Stop::Died(not_an_answer()))
+            }
         }
     }
 
@@ -407,6 +409,11 @@ fn describe(value: &Value) -> String {
         Value::Named(set) => {
             let each: Vec<_> =
                 set.iter().map(|(name, raw)| format!("{name}: {}", describe_raw(raw))).collect();
+            each.join(", ")
+        }
+        Value::Numbers(numbers) => {
+            let each: Vec<_> =
+                numbers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
             each.join(", ")
         }
     };

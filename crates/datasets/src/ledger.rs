@@ -134,7 +134,7 @@ impl Ledger {
         let entry = entry.ok_or_else(|| DataError::Unlisted(path.to_owned()))?;
         let packed = self.packed(entry)?;
         let path = path.to_owned();
-        if !entry.path.ends_with(".gz") {
+        if Path::new(&path).extension().is_none_or(|ending| ending != "gz") {
             return Ok((path, packed));
         }
         match at_most(GzDecoder::new(packed.as_slice()), entry.unpacked_bytes) {

@@ -54,7 +54,7 @@ fn digits_are_what_they_should_be() {
 fn parts_are_apart_and_have_every_class() {
     let digits = digits().unwrap();
     let parts = [Split::Train, Split::Valid, Split::Test].map(|split| digits.part(split));
-    assert_eq!(parts.each_ref().map(|part| part.len()), [1199, 299, 299]);
+    assert_eq!(parts.each_ref().map(datasets::Labelled::len), [1199, 299, 299]);
     for part in &parts {
         let classes: BTreeSet<_> = part.labels.iter().collect();
         assert_eq!(classes.len(), 10);
@@ -67,8 +67,9 @@ fn clothes_are_what_they_should_be() {
     for (split, n) in [(Split::Train, 3000), (Split::Test, 1000)] {
         let clothes = fashion(split).unwrap();
         assert_eq!((clothes.len(), clothes.n_pixels), (n, 28 * 28));
-        let of_last_class = clothes.labels.iter().filter(|&&label| label == 9).count();
-        assert_eq!(of_last_class, n / 10);
+        let of_last_class: Vec<u8> =
+            clothes.labels.iter().copied().filter(|&label| label == 9).collect();
+        assert_eq!(of_last_class.len(), n / 10);
     }
     assert!(fashion(Split::Valid).is_err());
 }

@@ -32,9 +32,8 @@ pub(crate) fn diagnose(ended: Option<Ending>, output: &Output, budget: Budget) -
             "Stack overflow: a function calls itself without end, or too deep.",
         );
     }
-    if let Some(line) = stderr.lines().find(|line| line.starts_with("memory allocation of")) {
-        let sentence = format!("It ran out of memory: {line}.");
-        return death(Verdict::Memory, &sentence);
+    if let Some(death) = ran_out_of_memory(output) {
+        return death;
     }
     let Some(ended) = ended else {
         return death(Verdict::RuntimeError, "It closed its channel to the judge.");
@@ -56,6 +55,13 @@ pub(crate) fn diagnose(ended: Option<Ending>, output: &Output, budget: Budget) -
         ),
         How::Lost => death(Verdict::RuntimeError, "It is gone, and nobody knows why."),
     }
+}
+
+/// Says that an allocation failed, if the last words say so.
+pub(crate) fn ran_out_of_memory(output: &Output) -> Option<Death> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let line = stderr.lines().find(|line| line.starts_with("memory allocation of"))?;
+    Some(death(Verdict::Memory, &format!("It ran out of memory: {line}.")))
 }
 
 pub(crate) fn too_much_cpu(limit: Duration) -> Death {

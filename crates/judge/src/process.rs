@@ -7,7 +7,7 @@ use std::{
     collections::hash_map::RandomState,
     ffi::OsString,
     hash::BuildHasher as _,
-    io::Write,
+    io::{Read, Write},
     path::Path,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
@@ -16,7 +16,9 @@ use std::{
 
 use checks::{Death, Subject};
 use jail::{Command, Limits, Output, Prisoner};
-use protocol::{CHANNEL_VARIABLE, DeviceKind, FrameError, Question, Reply, VERSION};
+use protocol::{
+    CHANNEL_VARIABLE, DeviceKind, FrameError, MAX_PROGRESS, Progress, Question, Reply, VERSION,
+};
 use report::{Isolation, Verdict};
 
 use crate::ending;
@@ -30,12 +32,22 @@ pub struct Budget {
     pub idle: Duration,
     /// Wall time in all; only a backstop, since the machine may be busy.
     pub wall: Duration,
+    /// Processor time of all exchanges together; a backstop as well.
+    pub life: Duration,
 }
 
 impl Default for Budget {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { cpu: seconds(3), idle: seconds(6), wall: seconds(30) }
+        Self { cpu: seconds(3), idle: seconds(6), wall: seconds(30), life: seconds(60) }
+    }
+}
+
+impl Budget {
+    /// The same for exchanges that may take so much processor time.
+    #[must_use]
+    pub fn with_cpu(self, cpu: Duration) -> Self {
+        Self { cpu, wall: 10 * cpu, ..self }
     }
 }
 
@@ -84,7 +96,7 @@ impl Process {
         strict: bool,
     ) -> Result<Result<Self, Death>, jail::JailError> {
         let begun = Instant::now();
-        let mut prisoner = jail::spawn(&command(program, strict))?;
+        let mut prisoner = jail::spawn(&command(program, budget, strict))?;
         let (mut from_subject, to_subject) = prisoner.take_channel();
         let (questions, to_write) = channel();
         let (bounds, to_expect) = channel();
@@ -93,9 +105,7 @@ impl Process {
         thread::spawn(move || {
             // A bound for each reply; a frame beyond them is taken for the next one, and refused.
             for bound in to_expect {
-                let reply = protocol::receive(&mut from_subject, bound);
-                let is_last = reply.is_err();
-                if heard.send(reply).is_err() || is_last {
+                if !hear(&mut from_subject, bound, &heard) {
                     return;
                 }
             }
@@ -152,12 +162,13 @@ impl Process {
         self.prisoner.kill();
     }
 
-    fn wait_for_reply(&mut self, id: u64) -> Result<Reply, Death> {
+    fn wait_for_reply(&mut self, id: u64, live: &mut dyn FnMut(&Progress)) -> Result<Reply, Death> {
         let asked = Instant::now();
         let cpu_before = self.prisoner.cpu_time().unwrap_or_default();
         let mut progress = (asked, cpu_before);
         loop {
             match self.replies.recv_timeout(LOOK) {
+                Ok(Ok((found, Reply::Progress(progress)))) if found == id => live(&progress),
                 Ok(Ok((found, reply))) if found == id => return Ok(reply),
                 Ok(Ok(_)) => {
                     return Err(
@@ -201,7 +212,11 @@ impl Process {
     /// Ends a process whose processor time is up, and says what it used the time for.
     fn ran_over(&mut self) -> Death {
         self.prisoner.kill();
-        let ending = self.prisoner.wait(Duration::from_millis(500));
+        // Giving back gibibytes takes its time on a busy machine.
+        let ending = self.prisoner.wait(Duration::from_secs(5));
+        if let Some(death) = ending::ran_out_of_memory(&self.prisoner.output()) {
+            return death;
+        }
         match ending.map_or(0, |ending| ending.peak_memory_bytes) {
             held @ GROWING_BYTES.. => ending::grew_without_end(held),
             _ => ending::too_much_cpu(self.budget.cpu),
@@ -220,6 +235,14 @@ impl Process {
 
 impl Subject for Process {
     fn ask(&mut self, question: &Question) -> Result<Reply, Death> {
+        self.ask_live(question, &mut |_| {})
+    }
+
+    fn ask_live(
+        &mut self,
+        question: &Question,
+        live: &mut dyn FnMut(&Progress),
+    ) -> Result<Reply, Death> {
         self.n_asked += 1;
         let id = self.ids.hash_one(self.n_asked);
         let frame = protocol::frame::encode(id, question).map_err(|error| Death {
@@ -229,11 +252,43 @@ impl Subject for Process {
         // Both threads end only when the channel breaks, which waiting for the reply finds out.
         let _ = self.bounds.send(REPLY_BYTES + REPLY_FACTOR * frame.len());
         let _ = self.questions.send(frame);
-        self.wait_for_reply(id)
+        self.wait_for_reply(id, live)
+    }
+
+    fn allow(&mut self, cpu: Duration) {
+        self.budget = self.budget.with_cpu(cpu);
     }
 }
 
-fn command(program: &Path, strict: bool) -> Command {
+/// Hears one reply, and the progress before it; says whether another may come.
+fn hear(
+    from_subject: &mut impl Read,
+    bound: usize,
+    heard: &Sender<Result<(u64, Reply), FrameError>>,
+) -> bool {
+    for n_before in 0.. {
+        let message = protocol::receive(from_subject, bound).and_then(|(id, reply)| {
+            let Reply::Progress(progress) = &reply else { return Ok((id, reply)) };
+            let sound = progress.validate().map_err(|error| error.to_string());
+            let sound = sound.and_then(|()| match n_before {
+                0..MAX_PROGRESS => Ok(()),
+                _ => Err(format!("more than {MAX_PROGRESS} reports of progress came")),
+            });
+            sound.map(|()| (id, reply)).map_err(FrameError::Malformed)
+        });
+        let is_progress = matches!(message, Ok((_, Reply::Progress(_))));
+        let is_last = message.is_err();
+        if heard.send(message).is_err() || is_last {
+            return false;
+        }
+        if !is_progress {
+            return true;
+        }
+    }
+    false
+}
+
+fn command(program: &Path, budget: Budget, strict: bool) -> Command {
     let variable = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
     Command {
         program: program.to_owned(),
@@ -242,11 +297,7 @@ fn command(program: &Path, strict: bool) -> Command {
         // to every error if backtraces are on.
         env: vec![variable("RAYON_NUM_THREADS", "1"), variable("RUST_BACKTRACE", "0")],
         channel_variable: CHANNEL_VARIABLE.to_owned(),
-        limits: Limits {
-            cpu: Duration::from_mins(1),
-            memory_bytes: MEMORY_BYTES,
-            ..Limits::default()
-        },
+        limits: Limits { cpu: budget.life, memory_bytes: MEMORY_BYTES, ..Limits::default() },
         strict,
     }
 }

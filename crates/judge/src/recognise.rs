@@ -6,21 +6,26 @@
 use std::collections::BTreeMap;
 
 use checks::{Array, Check, Death, Local, Part, Subject, Suite, Trial};
-use protocol::{DType, Gradient, Question, RawTensor, Reply, Value};
+use protocol::{DType, Gradient, Progress, Question, RawTensor, Reply, Value};
 use report::Recognised;
 
 /// How far two answers that make the same mistake may be apart, relative to their size.
 const SAME: f64 = 1e-3;
 
-/// Keeps the replies that a subject gives.
+/// Keeps the replies that a subject gives, and hands its progress on.
 pub(crate) struct Recorder<'a> {
     subject: &'a mut dyn Subject,
     replies: Vec<Reply>,
+    /// Takes the number of the question, from 0, and how far it has come.
+    live: &'a mut dyn FnMut(usize, &Progress),
 }
 
 impl<'a> Recorder<'a> {
-    pub(crate) fn new(subject: &'a mut dyn Subject) -> Self {
-        Self { subject, replies: Vec::new() }
+    pub(crate) fn new(
+        subject: &'a mut dyn Subject,
+        live: &'a mut dyn FnMut(usize, &Progress),
+    ) -> Self {
+        Self { subject, replies: Vec::new(), live }
     }
 
     pub(crate) fn into_replies(self) -> Vec<Reply> {
@@ -30,7 +35,9 @@ impl<'a> Recorder<'a> {
 
 impl Subject for Recorder<'_> {
     fn ask(&mut self, question: &Question) -> Result<Reply, Death> {
-        let reply = self.subject.ask(question)?;
+        let number = self.replies.len();
+        let reply =
+            self.subject.ask_live(question, &mut |progress| (self.live)(number, progress))?;
         self.replies.push(reply.clone());
         Ok(reply)
     }
@@ -47,7 +54,8 @@ pub(crate) fn recognise(
     let suspects = part.impostors.iter().filter(|impostor| impostor.caught_by == check.name);
     let guilty = suspects.into_iter().find(|impostor| {
         let mut local = Local::new(impostor.answer);
-        let mut recorder = Recorder::new(&mut local);
+        let mut unheard = |_: usize, _: &Progress| {};
+        let mut recorder = Recorder::new(&mut local, &mut unheard);
         let mut trial = Trial::new(&mut recorder, suite.exercise, part.name, check.name, seed);
         let fails = (check.run)(&mut trial).is_err();
         fails && same_replies(&recorder.into_replies(), replies)
@@ -79,6 +87,9 @@ fn same_value(ours: &Value, theirs: &Value) -> bool {
         (Value::Tensor(ours), Value::Tensor(theirs)) => same_tensor(ours, theirs),
         (Value::Named(ours), Value::Named(theirs)) => same_named(ours, theirs, same_tensor),
         (Value::Float(ours), Value::Float(theirs)) => same_number(*ours, *theirs, ours.abs()),
+        (Value::Numbers(ours), Value::Numbers(theirs)) => {
+            same_named(ours, theirs, |a, b| same_number(*a, *b, a.abs()))
+        }
         (ours, theirs) => ours == theirs,
     }
 }

@@ -13,14 +13,15 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use checks::{Death, Part, Stop, Subject, Suite, Trial};
-use protocol::DeviceKind;
+use checks::{Death, Kind, Part, Stop, Subject, Suite, Trial};
+use protocol::{DeviceKind, Progress};
 use report::{
     Declared, Event, Finding, Finished, Isolation, PartReport, Prints, Started, VERSION, Verdict,
 };
 
 use crate::{
     Budget, Own, Process, Sources, Who,
+    ear::Ear,
     prints::{Mark, neutralise_finding},
     recognise::{Recorder, recognise},
 };
@@ -74,11 +75,13 @@ impl Run {
         };
         let brief = |part| Brief { part, refusal: refused(part, &sources) };
         let briefs: Vec<_> = parts.into_iter().map(brief).collect();
-        self.judge_parts(&briefs, cell, &mut |report| {
-            finished.checks_run += report.checks_run;
-            finished.checks_declared += report.checks_declared;
-            *finished.tally.entry(verdict_name(report.verdict)?).or_default() += 1;
-            Ok(listener(&Event::Part(report))?)
+        self.judge_parts(&briefs, cell, &mut |event| {
+            if let Event::Part(report) = event {
+                finished.checks_run += report.checks_run;
+                finished.checks_declared += report.checks_declared;
+                *finished.tally.entry(verdict_name(report.verdict)?).or_default() += 1;
+            }
+            Ok(listener(event)?)
         })?;
         finished.millis = millis(begun.elapsed());
         listener(&Event::Finished(finished))?;
@@ -109,7 +112,7 @@ impl Run {
         }
     }
 
-    /// Judges parts, several at a time, and hands on their reports in order.
+    /// Judges parts, several at a time; hands on their progress at once, their reports in order.
     ///
     /// Each worker has a subject of its own and always the same parts, so that what one part
     /// leaves behind in its process meets the same other parts in every run.
@@ -117,20 +120,20 @@ impl Run {
         &self,
         briefs: &[Brief],
         cell: Cell,
-        take: &mut dyn FnMut(PartReport) -> anyhow::Result<()>,
+        take: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let n_workers = self.n_workers(briefs.len());
         let work = |worker: usize, cell: Option<Cell>, to_us: &Sender<_>| {
+            let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
             let mut cell = cell.map_or_else(|| Cell::open(self), Ok)?;
             for n in (worker..briefs.len()).step_by(n_workers) {
-                let report = self.judge_part(&briefs[n], &mut cell)?;
-                if to_us.send(Ok((n, report))).is_err() {
-                    break;
-                }
+                let mut tell = |event: &Event| to_us.send(Ok((n, event.clone()))).map_err(gone);
+                let report = self.judge_part(&briefs[n], &mut cell, &mut tell)?;
+                tell(&Event::Part(report))?;
             }
             anyhow::Ok(())
         };
-        let (to_us, reports) = channel();
+        let (to_us, told) = channel();
         let mut cell = Some(cell);
         thread::scope(|scope| {
             for worker in 0..n_workers {
@@ -142,7 +145,7 @@ impl Run {
                 });
             }
             drop(to_us);
-            in_order(reports, take)
+            in_order(told, take)
         })
     }
 
@@ -155,7 +158,12 @@ impl Run {
         }
     }
 
-    fn judge_part(&self, brief: &Brief, cell: &mut Cell) -> anyhow::Result<PartReport> {
+    fn judge_part(
+        &self,
+        brief: &Brief,
+        cell: &mut Cell,
+        listener: Listener<'_>,
+    ) -> anyhow::Result<PartReport> {
         let begun = Instant::now();
         let Brief { part, refusal } = brief;
         let (checks_run, outcome, prints) = if let Some(finding) = refusal {
@@ -163,7 +171,9 @@ impl Run {
         } else {
             cell.revive(self)?;
             let mark = cell.mark();
-            let (checks_run, outcome) = self.run_checks(part, cell);
+            let mut ear = Ear::new(part.name, listener);
+            let (checks_run, outcome) = self.run_checks(part, cell, &mut ear);
+            ear.heard?;
             (checks_run, outcome, cell.prints_since(mark))
         };
         let (verdict, finding) = match outcome {
@@ -183,13 +193,20 @@ impl Run {
     }
 
     /// Runs a part's checks until one does not hold; says how many ran, and why it stopped.
-    fn run_checks(&self, part: &Part, cell: &mut Cell) -> (usize, Option<(Verdict, Finding)>) {
+    fn run_checks(
+        &self,
+        part: &Part,
+        cell: &mut Cell,
+        ear: &mut Ear<'_>,
+    ) -> (usize, Option<(Verdict, Finding)>) {
         let subject = match cell.subject(part) {
             Ok(subject) => subject,
             Err(stopped) => return (0, Some(*stopped)),
         };
         for (n, check) in part.checks.iter().enumerate() {
-            let mut recorder = Recorder::new(subject);
+            subject.allow(check.kind.cpu());
+            let mut live = |question: usize, told: &Progress| ear.hear(check.name, question, told);
+            let mut recorder = Recorder::new(subject, &mut live);
             let exercise = self.suite.exercise;
             let mut trial = Trial::new(&mut recorder, exercise, part.name, check.name, self.seed);
             let outcome = (check.run)(&mut trial);
@@ -227,17 +244,21 @@ impl Run {
     }
 }
 
-/// Hands on numbered reports from zero up, as soon as each is there.
+/// Hands on what is told of numbered parts: reports from zero up, the rest at once.
 fn in_order(
-    reports: Receiver<anyhow::Result<(usize, PartReport)>>,
-    take: &mut dyn FnMut(PartReport) -> anyhow::Result<()>,
+    told: Receiver<anyhow::Result<(usize, Event)>>,
+    take: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let (mut early, mut next) = (BTreeMap::new(), 0);
-    for judged in reports {
-        let (n, report) = judged?;
-        early.insert(n, report);
+    for event in told {
+        let (n, event) = event?;
+        if !matches!(event, Event::Part(_)) {
+            take(&event)?;
+            continue;
+        }
+        early.insert(n, event);
         while let Some(report) = early.remove(&next) {
-            take(report)?;
+            take(&report)?;
             next += 1;
         }
     }
@@ -248,6 +269,14 @@ fn in_order(
 struct Brief {
     part: &'static Part,
     refusal: Option<Finding>,
+}
+
+/// Processor time of a subject in all: what is usual, and some questions of each training.
+fn life(suite: &Suite) -> Duration {
+    const QUESTIONS: u32 = 4;
+    let checks = suite.parts.iter().flat_map(|part| part.checks);
+    let trainings = checks.filter(|check| matches!(check.kind, Kind::Training { .. }));
+    Budget::default().life + trainings.map(|check| QUESTIONS * check.kind.cpu()).sum::<Duration>()
 }
 
 /// Says which rule about its source a part breaks.
@@ -274,7 +303,8 @@ impl Cell {
         match &run.who {
             Who::Own(answers) => Ok(Self::Own(answers.clone())),
             Who::Program(program) => {
-                let started = Process::start(program, run.device, Budget::default(), run.strict);
+                let budget = Budget { life: life(run.suite), ..Budget::default() };
+                let started = Process::start(program, run.device, budget, run.strict);
                 Ok(match started.context("the answer cannot be judged")? {
                     Ok(process) => Self::Jailed(Box::new(process)),
                     Err(death) => Self::Stillborn(death),

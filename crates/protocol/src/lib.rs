@@ -10,6 +10,7 @@
 
 mod few;
 pub mod frame;
+mod progress;
 mod tensor;
 mod value;
 
@@ -19,10 +20,11 @@ use serde::{Deserialize, Serialize};
 
 pub use few::MAX_LISTED;
 pub use frame::{FrameError, MAX_QUESTION_BYTES, receive, send};
+pub use progress::{MAX_METRIC_NAME, MAX_METRICS, MAX_PROGRESS, Progress, ProgressError};
 pub use tensor::{DType, MAX_RANK, RawTensor, TensorError};
 
 /// Version of the protocol; both ends must agree on it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The environment variable that tells a subject where its private channel is.
 ///
@@ -53,6 +55,8 @@ pub enum Value {
     Tensor(RawTensor),
     /// Tensors by name: weights, activations.
     Named(BTreeMap<String, RawTensor>),
+    /// Real numbers by name: settings, measurements.
+    Numbers(BTreeMap<String, f64>),
 }
 
 /// What the judge asks.
@@ -116,6 +120,8 @@ pub enum Reply {
     Error(String),
     /// The part panicked.
     Panic(Panic),
+    /// How far the part has come; the reply proper, with the same id, is still to come.
+    Progress(Progress),
 }
 
 /// What a call cost, as the subject's own allocator counted it.

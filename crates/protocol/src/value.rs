@@ -1,5 +1,7 @@
 //! Plain Rust values as protocol values.
 
+use std::collections::BTreeMap;
+
 use crate::{RawTensor, Value};
 
 macro_rules! into_value {
@@ -24,6 +26,8 @@ into_value! {
     &[usize]: sizes => Self::Ints(sizes.iter().map(|&n| n as i64).collect());
     Vec<String>: texts => Self::Texts(texts);
     RawTensor: raw => Self::Tensor(raw);
+    BTreeMap<String, RawTensor>: tensors => Self::Named(tensors);
+    BTreeMap<String, f64>: numbers => Self::Numbers(numbers);
 }
 
 impl<T: Into<Value>> From<Option<T>> for Value {

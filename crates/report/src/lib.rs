@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Version of these lines; it changes when a reader of the old ones could misread the new.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One line of the judge's output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub const VERSION: u32 = 1;
 pub enum Event {
     /// Before the first part.
     Started(Started),
+    /// While a part computes, if it tells how far it has come.
+    Progress(Progress),
     /// After each part.
     Part(PartReport),
     /// After the last part. Its absence means that the judge itself broke.
@@ -58,6 +60,23 @@ pub struct Declared {
     pub part: String,
     /// How many checks it has.
     pub checks: usize,
+}
+
+/// How far a part has come, in its own words: never a reason for a verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The part's name.
+    pub part: String,
+    /// The check that waits for it.
+    pub check: String,
+    /// Which of the check's questions it answers, from 0.
+    pub question: usize,
+    /// Steps taken so far.
+    pub step: u64,
+    /// Steps in all; 0 if not known.
+    pub total: u64,
+    /// What was measured, by name; `None` (null) stands for what is not finite.
+    pub metrics: Vec<(String, Option<f64>)>,
 }
 
 /// The judgement of one part.

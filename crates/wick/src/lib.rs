@@ -7,13 +7,19 @@
 //! **Invariant:** nothing here knows what a right answer is.
 
 mod channel;
+mod line;
 mod serve;
+mod stack;
 
-pub use answer::{Arg, Args, Argument, Call, IntoOutputs, Outputs, Weights};
+pub use answer::{
+    Arg, Args, Argument, Call, IntoOutputs, Numbers, Outputs, Program, Step, Weights,
+};
 #[doc(hidden)]
 pub use inventory;
+pub use line::progress;
 pub use serve::serve;
-pub use wick_macros::part;
+pub use stack::on_small_stack;
+pub use wick_macros::{part, piece};
 
 /// A registered part; the attribute [`part`] makes one.
 #[derive(Debug)]

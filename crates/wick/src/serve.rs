@@ -14,7 +14,7 @@ use std::{
 use candle_core::Device;
 use protocol::{DeviceKind, FrameError, MAX_QUESTION_BYTES, Panic, Question, Reply, VERSION};
 
-use crate::{Part, channel};
+use crate::{Part, channel, line};
 
 /// Stack of the thread that runs a part.
 const STACK_BYTES: usize = 16 << 20;
@@ -28,7 +28,7 @@ static LAST_PANIC: Mutex<Option<Panic>> = Mutex::new(None);
 /// Answers questions until the judge closes the channel.
 #[must_use]
 pub fn serve() -> ExitCode {
-    let (mut questions, mut replies) = match channel::open() {
+    let (mut questions, replies) = match channel::open() {
         Ok(Some(ends)) => ends,
         Ok(None) => {
             eprintln!("This program answers the judge. Run `cargo xtask check` instead.");
@@ -39,6 +39,7 @@ pub fn serve() -> ExitCode {
             return ExitCode::from(70);
         }
     };
+    line::open(replies);
     remember_panics();
     let mut device = Device::Cpu;
     loop {
@@ -50,10 +51,11 @@ pub fn serve() -> ExitCode {
                 return ExitCode::from(70);
             }
         };
+        line::begin(id);
         let reply = answer_in_thread(question, &mut device);
         // So that a part's prints are with the judge before its reply is.
         let _ = stdout().flush();
-        if protocol::send(&mut replies, id, &reply).is_err() {
+        if !line::reply(id, &reply) {
             return ExitCode::from(70);
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     course::{Course, Exercise},
     exit::{self, Exit, problem},
     judge::{self, Hearing},
+    live::Live,
     outcome::{Class, Outcome},
     place::Place,
     render,
@@ -94,17 +95,23 @@ fn expected(place: &Place, flags: &Check) -> Vec<String> {
 /// Runs the judge and keeps what it says; as JSON its lines are passed on at once.
 fn listen(course: &Course, hearing: &Hearing, format: Format) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
+    let mut live = Live::new(format == Format::Human);
     judge::hear(&course.root, hearing, &mut |line, event| {
         if format == Format::Json {
             say!("{line}");
         }
         match event {
             Event::Started(started) => outcome.started = Some(started),
-            Event::Part(part) => outcome.parts.push(part),
+            Event::Progress(progress) => live.take(&progress),
+            Event::Part(part) => {
+                live.end(&part.part);
+                outcome.parts.push(part);
+            }
             Event::Finished(finished) => outcome.finished = Some(finished),
         }
         Ok(())
     })?;
+    outcome.curves = live.save(&course.root, hearing.exercise)?;
     Ok(outcome)
 }
 
@@ -166,6 +173,7 @@ impl Report<'_> {
                 "exit_code": self.outcome.exit() as u8,
                 "summary": self.outcome.summary(),
                 "files": self.files.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+                "curves": self.outcome.curves,
                 "next": next,
                 "build_seconds": self.build_seconds,
                 "seconds": seconds,

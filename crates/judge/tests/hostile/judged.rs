@@ -70,10 +70,11 @@ pub(crate) fn reports(said: &Said) -> Result<Vec<PartReport>, Failed> {
         return Err(format!("the judge broke: {}", whole()).into());
     }
     let report = |event: &Event| match event {
-        Event::Part(report) => Ok(report.clone()),
-        other => Err(Failed::from(format!("{other:?} among the parts"))),
+        Event::Progress(_) => None,
+        Event::Part(report) => Some(Ok(report.clone())),
+        other => Some(Err(Failed::from(format!("{other:?} among the parts")))),
     };
-    parts.iter().map(report).collect()
+    parts.iter().filter_map(report).collect()
 }
 
 /// Makes sure that `part` got one of the verdicts that it may get.

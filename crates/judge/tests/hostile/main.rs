@@ -107,6 +107,12 @@ rows! {
     r57 part;
     r58 part;
     r59 part;
+    r60 program;
+    r61 program;
+    r62 program;
+    r63 program;
+    r64 part;
+    r65 program;
 }
 
 #[cfg(target_os = "linux")]

@@ -74,7 +74,7 @@ pub(crate) fn judge_program(
 pub(crate) fn part_reports(events: &[Event]) -> Vec<PartReport> {
     let part = |event: &Event| match event {
         Event::Part(report) => Some(report.clone()),
-        Event::Started(_) | Event::Finished(_) => None,
+        Event::Started(_) | Event::Progress(_) | Event::Finished(_) => None,
     };
     events.iter().filter_map(part).collect()
 }
@@ -82,7 +82,7 @@ pub(crate) fn part_reports(events: &[Event]) -> Vec<PartReport> {
 fn timeless(mut events: Vec<Event>) -> Vec<Event> {
     for event in &mut events {
         match event {
-            Event::Started(_) => {}
+            Event::Started(_) | Event::Progress(_) => {}
             Event::Part(report) => report.millis = 0.0,
             Event::Finished(finished) => {
                 (finished.millis, finished.start_millis) = (0.0, 0.0);

@@ -28,6 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
         match reply {
             Reply::Values(values, _) => validate(&values),
             Reply::Gradients(gradients) => gradients.iter().for_each(validate_gradient),
+            Reply::Progress(progress) => _ = progress.validate(),
             Reply::Opened { .. } | Reply::Error(_) | Reply::Panic(_) => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use protocol::{
-    FrameError, Gradient, MAX_LISTED, Question, Reply, Usage, Value,
+    FrameError, Gradient, MAX_LISTED, Progress, Question, Reply, Usage, Value,
     frame::{encode, receive},
 };
 
@@ -74,6 +74,21 @@ fn check_listed(n: usize, is_taken: bool) {
 }
 
 #[test]
+fn a_million_metrics_are_refused() {
+    let metrics = vec![(String::new(), 0.0); MANY];
+    let frame = encode(1, &Reply::Progress(Progress { step: 1, total: 2, metrics })).unwrap();
+    let (reply, peak) = peak_of(|| receive::<Reply>(&mut frame.as_slice(), frame.len()));
+    assert!(matches!(reply, Err(FrameError::Malformed(_))), "{reply:?}");
+    assert!(peak < 4 * frame.len(), "{peak} bytes");
+}
+
+#[test]
+fn many_named_numbers() {
+    let numbers = (0..MANY / 8).map(|n| (format!("{n:x}"), 0.0)).collect();
+    assert!(check(&values(Value::Numbers(numbers))).is_ok());
+}
+
+#[test]
 fn as_many_as_may_be_listed_are_taken() {
     check_listed(MAX_LISTED, true);
 }
@@ -118,6 +133,7 @@ fn a_length_within_a_message_reserves_little() {
         check_announced(8, &[5, 0], announced); // its order
         check_announced(8, &[5, 0, 0], announced); // its bytes
         check_announced(9, &[], announced); // named tensors
+        check_announced(10, &[], announced); // named numbers
     }
 }
 

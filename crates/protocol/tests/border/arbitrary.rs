@@ -6,7 +6,9 @@ use proptest::{
     option,
     prelude::*,
 };
-use protocol::{DType, DeviceKind, Gradient, Panic, Question, RawTensor, Reply, Usage, Value};
+use protocol::{
+    DType, DeviceKind, Gradient, Panic, Progress, Question, RawTensor, Reply, Usage, Value,
+};
 
 pub(crate) fn question() -> impl Strategy<Value = Question> {
     let device =
@@ -30,6 +32,8 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         text().prop_map(Reply::Error),
         (text(), option::of(text()))
             .prop_map(|(message, location)| Reply::Panic(Panic { message, location })),
+        (any::<u64>(), any::<u64>(), vec((text(), ANY), 0..12))
+            .prop_map(|(step, total, metrics)| Reply::Progress(Progress { step, total, metrics })),
     ]
 }
 
@@ -54,6 +58,7 @@ fn value() -> impl Strategy<Value = Value> {
         vec(text(), 0..5).prop_map(Value::Texts),
         raw_tensor().prop_map(Value::Tensor),
         btree_map(text(), raw_tensor(), 0..4).prop_map(Value::Named),
+        btree_map(text(), ANY, 0..6).prop_map(Value::Numbers),
     ]
 }
 

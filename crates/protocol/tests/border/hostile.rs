@@ -21,6 +21,9 @@ fn survive(bytes: &[u8]) {
     affordable(bytes.len(), || drop(receive::<Reply>(&mut { bytes }, bound)));
     let framed = framed(bytes.len() as u32, bytes);
     affordable(bytes.len(), || drop(receive::<Reply>(&mut framed.as_slice(), bound)));
+    if let Ok((_, Reply::Progress(progress))) = decode::<Reply>(bytes) {
+        let _short_or_not = progress.validate();
+    }
     // Whatever was a message holds tensors that can be judged as valid or not.
     let values = match (decode::<Question>(bytes), decode::<Reply>(bytes)) {
         (Ok((_, Question::Call { args, .. })), _) => args,

@@ -102,7 +102,7 @@ impl Curve {
         for names in [losses, shares].into_iter().filter(|names| !names.is_empty()) {
             let values = names.iter().flat_map(|name| &self.points[*name]);
             let finite: Vec<f64> = values.filter_map(|(_, value)| *value).collect();
-            let (low, high) = range(&finite, names.iter().all(|name| is_share(name)));
+            let (low, high) = range(&finite, names.iter().all(is_share));
             let top = HEAD + panels.len() as f64 * (PANEL + GAP);
             panels.push(Panel { names, low, high, top });
         }

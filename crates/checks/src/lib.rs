@@ -20,6 +20,7 @@ mod gradient;
 mod local;
 pub mod mlp;
 mod rule;
+pub mod strength;
 mod subject;
 mod suite;
 pub mod tensors;

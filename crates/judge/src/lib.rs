@@ -10,12 +10,14 @@ mod ear;
 mod ending;
 mod prints;
 mod process;
+mod prove;
 mod recognise;
 mod run;
 mod source;
 mod who;
 
 pub use process::{Budget, Process};
+pub use prove::Prove;
 pub use run::Run;
 pub use source::{Offence, Sources};
 pub use who::{Own, Who};

@@ -1,11 +1,11 @@
-//! `judge EXERCISE --subject PROGRAM`: judges a program and prints JSON lines.
+//! `judge EXERCISE --subject PROGRAM`: judges a program, or proves its exercise, in JSON lines.
 //!
-//! People run `cargo xtask check`, which runs this.
+//! People run `cargo xtask check` and `cargo xtask verify`, which run this.
 
 use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher as _,
-    io::{self, Write as _, stdin, stdout},
+    io::{self, StdoutLock, Write as _, stdin, stdout},
     path::PathBuf,
     process::{self, ExitCode},
     thread,
@@ -13,8 +13,9 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
-use judge::{Run, Who};
+use judge::{Prove, Run, Who};
 use protocol::DeviceKind;
+use serde::Serialize;
 
 /// The exit code of a program that was interrupted.
 const INTERRUPTED: i32 = 130;
@@ -25,7 +26,7 @@ struct Arguments {
     /// The exercise to judge.
     exercise: String,
     /// The program that serves the answer.
-    #[arg(long, required_unless_present = "impostor")]
+    #[arg(long, required_unless_present_any = ["impostor", "prove"])]
     subject: Option<PathBuf>,
     /// The folder with the answer's sources, for rules about what it may call.
     #[arg(long)]
@@ -45,6 +46,12 @@ struct Arguments {
     /// End as soon as standard input closes, as it does when whoever asked is gone.
     #[arg(long)]
     attended: bool,
+    /// Prove the exercise instead, for `cargo xtask verify`; the subject is then the solution.
+    #[arg(long, conflicts_with_all = ["impostor", "part", "seed"])]
+    prove: bool,
+    /// The program that serves the stub, to prove that it is not started.
+    #[arg(long, requires = "prove")]
+    stub: Option<PathBuf>,
     /// Refuse to run the answer if it cannot be fully confined.
     #[arg(long)]
     strict: bool,
@@ -71,6 +78,10 @@ fn judge(arguments: Arguments) -> anyhow::Result<()> {
     }
     let exercise = arguments.exercise;
     let suite = checks::find(&exercise).with_context(|| format!("{exercise} has no checks"))?;
+    if arguments.prove {
+        let Arguments { subject: solution, source, stub, device, .. } = arguments;
+        return prove(&Prove { suite, solution, source, stub, device });
+    }
     let who = match (&arguments.impostor, arguments.subject) {
         (Some(impostor), _) => Who::impostor(suite, impostor)?,
         (None, Some(program)) => Who::Program(program),
@@ -86,11 +97,20 @@ fn judge(arguments: Arguments) -> anyhow::Result<()> {
         strict: arguments.strict,
     };
     let mut stdout = stdout().lock();
-    run.judge(&mut |event| {
-        serde_json::to_writer(&mut stdout, event)?;
-        writeln!(stdout)?;
-        stdout.flush()
-    })
+    run.judge(&mut |event| print(&mut stdout, event))
+}
+
+fn prove(prove: &Prove) -> anyhow::Result<()> {
+    // Impostors panic by design; what that says is in the proof.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut stdout = stdout().lock();
+    prove.prove(&mut |proof| print(&mut stdout, proof))
+}
+
+fn print(stdout: &mut StdoutLock, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *stdout, line)?;
+    writeln!(stdout)?;
+    stdout.flush()
 }
 
 /// A seed that differs from run to run and is short enough to type.

@@ -4,8 +4,13 @@
 //!
 //! **Invariant:** a [`Verdict`] is [`Verdict::Passed`] only if every declared check ran and held.
 
+mod proof;
+mod rule;
+
 use std::collections::BTreeMap;
 
+pub use proof::{Fault, ImpostorProof, PartProof, ProgramsProof, Proof};
+pub use rule::{Rule, Stage};
 use serde::{Deserialize, Serialize};
 
 /// Version of these lines; it changes when a reader of the old ones could misread the new.

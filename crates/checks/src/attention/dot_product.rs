@@ -283,6 +283,8 @@ fn future_cannot_change_past(trial: &mut Trial) -> Outcome {
     };
     (heads.k, heads.v) = (from(&heads.k, &other.k), from(&heads.v, &other.v));
     let after = trial.array(heads.args(Some(&mask)))?;
+    trial.has_shape("z", &before, &[2, 3, 5, 6])?;
+    trial.has_shape("z", &after, &[2, 3, 5, 6])?;
     let name = format!("z before position {last}, with other keys and values from there on");
     trial.close(&name, &after.narrow(2, 0, last), &before.narrow(2, 0, last), TOLERANCE)
 }

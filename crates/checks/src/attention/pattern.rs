@@ -357,6 +357,7 @@ fn queries_and_keys(
 
 /// Weights are not merely small where `seen` is 0.
 fn exactly_zero_where_hidden(trial: &mut Trial, pattern: &Array, seen: &Array) -> Outcome {
+    trial.has_shape("pattern", pattern, seen.shape())?;
     let only_hidden = |weight: f64, seen: f64| if seen == 0.0 { weight } else { 0.0 };
     let hidden = pattern.zip_map(seen, only_hidden);
     let zero = hidden.map(|_| 0.0);

@@ -124,6 +124,7 @@ fn documented_example(trial: &mut Trial) -> Outcome {
 fn rows_do_not_mix(trial: &mut Trial) -> Outcome {
     let x = trial.rng.normal_array(&[3, 4]);
     let together = trial.array(args![x: &x])?;
+    trial.has_shape("result", &together, &[3, 4])?;
     for row in 0..3 {
         let one = x.narrow(0, row, 1);
         let alone = trial.array(args![x: &one])?;

@@ -221,7 +221,9 @@ fn infinity_stays_in_its_slot(trial: &mut Trial) -> Outcome {
         let mut source = trial.rng.normal_array(&[5]);
         source.set(&[2], large);
         let asked = args![base: &base, index: &index, source: &source, axis: 0usize];
-        let result = trial.array(asked)?.narrow(0, 1, 4);
+        let result = trial.array(asked)?;
+        trial.has_shape("result", &result, &[5])?;
+        let result = result.narrow(0, 1, 4);
         let expected = scattered(&base, &index, &source, 0).narrow(0, 1, 4);
         let name = format!("slots beside that of {large}");
         trial.close(&name, &result, &expected, TOLERANCE)?;

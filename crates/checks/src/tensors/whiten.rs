@@ -227,7 +227,7 @@ fn equal_variances_are_told_apart(trial: &mut Trial) -> Outcome {
     let starts = starts(trial, 3, 4);
     let found = ask(trial, &planted.x, &starts, STEPS)?;
     trial.close("variances", &found.variances, &Array::vector(&[4., 4., 1.]), TOLERANCE)?;
-    orthonormal_and_white(trial, &found, TOLERANCE)
+    orthonormal_and_white(trial, &found, [12, 3, 4], TOLERANCE)
 }
 
 fn unit_does_not_matter(trial: &mut Trial) -> Outcome {
@@ -249,7 +249,8 @@ fn offset_does_not_blur(trial: &mut Trial) -> Outcome {
     let starts = starts(trial, 2, 3).to(DType::F32);
     let found = ask(trial, &planted.x, &starts, STEPS)?;
     // The mean is off by some 2e-4 at most, blurred products by more than 0.1.
-    orthonormal_and_white(trial, &found, Tolerance::relative(4e-3).at_scale(1.0))
+    let tolerance = Tolerance::relative(4e-3).at_scale(1.0);
+    orthonormal_and_white(trial, &found, [12, 2, 3], tolerance)
 }
 
 fn bad_shapes_are_refused(trial: &mut Trial) -> Outcome {
@@ -294,12 +295,18 @@ fn agrees(trial: &mut Trial, planted: &Planted, starts: &Array, steps: usize) ->
     trial.close("whitened", &found.whitened, &signed.whitened, TOLERANCE)
 }
 
-fn orthonormal_and_white(trial: &mut Trial, found: &Found, tolerance: Tolerance) -> Outcome {
-    let n_components = found.components.dim(0);
+fn orthonormal_and_white(
+    trial: &mut Trial,
+    found: &Found,
+    [n_samples, n_components, n_features]: [usize; 3],
+    tolerance: Tolerance,
+) -> Outcome {
+    trial.has_shape("components", &found.components, &[n_components, n_features])?;
+    trial.has_shape("whitened", &found.whitened, &[n_samples, n_components])?;
     let identity = Array::from_fn(&[n_components; 2], |at| f64::from(u8::from(at[0] == at[1])));
     let products = gram(&found.components.transpose(&[1, 0]), 1.0);
     trial.close("products of the components", &products, &identity, tolerance)?;
-    let n_samples = found.whitened.dim(0) as f64;
+    let n_samples = n_samples as f64;
     let column = |n| found.whitened.narrow(1, n, 1).sum() / n_samples;
     let means = Array::from_fn(&[n_components], |at| column(at[0]));
     let zeros = Array::full(&[n_components], 0.0);

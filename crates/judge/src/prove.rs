@@ -1,0 +1,236 @@
+//! Proving an exercise: its checks on answers of ours, its solution and stub behind the border.
+//!
+//! **Invariant:** a proof that says nothing of a rule has looked at it; what could not be looked
+//! at is a fault.
+
+use std::{collections::BTreeMap, io, path::PathBuf};
+
+use anyhow::Context as _;
+use checks::{Part, Suite, strength};
+use protocol::DeviceKind;
+use report::{Event, Fault, PartReport, ProgramsProof, Proof, Rule, Verdict};
+
+use crate::{Budget, Own, Process, Run, Who};
+
+/// What to prove, and with which programs.
+#[derive(Debug)]
+pub struct Prove {
+    /// The exercise's checks.
+    pub suite: &'static Suite,
+    /// The program of the solution; without it and the stub, only the checks are proved.
+    pub solution: Option<PathBuf>,
+    /// Folder of the solution's sources.
+    pub source: Option<PathBuf>,
+    /// The program of the stub.
+    pub stub: Option<PathBuf>,
+    /// Where solution and stub compute.
+    pub device: DeviceKind,
+}
+
+impl Prove {
+    /// Proves everything, and hands each proof to the listener.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the jail cannot start a program, or the listener does not take a proof.
+    pub fn prove(
+        &self,
+        listener: &mut dyn FnMut(&Proof) -> io::Result<()>,
+    ) -> anyhow::Result<()> {
+        for part in self.suite.parts {
+            let mut proof = strength::prove(self.suite, part);
+            for impostor in part.impostors {
+                proof.faults.extend(self.unrecognised(part, impostor)?);
+            }
+            listener(&Proof::Part(proof))?;
+        }
+        if let Some(solution) = &self.solution {
+            listener(&Proof::Programs(self.programs(solution)?))?;
+        }
+        listener(&Proof::Proved)?;
+        Ok(())
+    }
+
+    /// What is wrong if a learner who makes an impostor's mistake is not told so.
+    fn unrecognised(
+        &self,
+        part: &'static Part,
+        impostor: &checks::Impostor,
+    ) -> anyhow::Result<Option<Fault>> {
+        let own = vec![Own::impostor(part, impostor)];
+        let reports = parts(&self.judge(Who::Own(own), strength::SEEDS[0])?);
+        let finding = reports.first().and_then(|report| report.finding.as_ref());
+        // What fails elsewhere, or not at all, is another rule's fault.
+        let Some(finding) = finding.filter(|finding| finding.check == impostor.caught_by) else {
+            return Ok(None);
+        };
+        let (name, check) = (impostor.name, impostor.caught_by);
+        let sentence = match &finding.recognised {
+            Some(recognised) if recognised.impostor == name => return Ok(None),
+            Some(other) => format!(
+                "The impostor `{name}` cannot be told from `{}` by what `{check}` asks; drop one, \
+                 or let an earlier question part them.",
+                other.impostor
+            ),
+            None => format!(
+                "The impostor `{name}` is not recognised in `{check}`; does it give other answers \
+                 each time?"
+            ),
+        };
+        let part = part.name.to_owned();
+        Ok(Some(Fault { rule: Rule::ImpostorRecognised, part, about: name.to_owned(), sentence }))
+    }
+
+    fn programs(&self, solution: &PathBuf) -> anyhow::Result<ProgramsProof> {
+        let mut proof = ProgramsProof {
+            device: format!("{:?}", self.device).to_lowercase(),
+            seeds: strength::SEEDS.to_vec(),
+            noise: 0.0,
+            millis: Vec::new(),
+            run_millis: f64::INFINITY,
+            faults: Vec::new(),
+        };
+        let mut least: BTreeMap<String, f64> = BTreeMap::new();
+        for seed in strength::SEEDS {
+            let runs = [(); 2].map(|()| self.judge(Who::Program(solution.clone()), seed));
+            let [first, second] = runs;
+            let (first, second) = (first?, second?);
+            for report in parts(&first).into_iter().chain(parts(&second)) {
+                let millis = least.entry(report.part).or_insert(f64::INFINITY);
+                *millis = millis.min(report.millis);
+            }
+            for event in first.iter().chain(&second) {
+                if let Event::Finished(finished) = event {
+                    proof.run_millis = proof.run_millis.min(finished.millis);
+                }
+            }
+            proof.faults.extend(self.not_passed(&first, seed));
+            proof.faults.extend(self.not_repeated(first, second, seed));
+        }
+        for part in self.suite.parts {
+            proof.millis.extend(least.get(part.name).map(|&least| (part.name.to_owned(), least)));
+        }
+        self.measure(solution, &mut proof)?;
+        proof.faults.extend(self.started()?);
+        Ok(proof)
+    }
+
+    /// Asks the solution once more, for how much of each tolerance it uses.
+    fn measure(&self, solution: &PathBuf, proof: &mut ProgramsProof) -> anyhow::Result<()> {
+        let process = Process::start(solution, self.device, Budget::default(), false);
+        // What does not even open has not passed, which is said already.
+        let Ok(mut process) = process.context("the solution cannot be judged")? else {
+            return Ok(());
+        };
+        for part in self.suite.parts {
+            let tried = strength::attempt(self.suite, part, &mut process, strength::SEEDS[0]);
+            proof.noise = proof.noise.max(tried.noise());
+            proof.faults.extend(strength::too_noisy(part, "solution", &tried));
+        }
+        Ok(())
+    }
+
+    fn not_passed(&self, events: &[Event], seed: u64) -> Vec<Fault> {
+        let reports = parts(events);
+        let of = |part: &&Part| {
+            let report = reports.iter().find(|report| report.part == part.name);
+            let Some(report) = report else {
+                return Some(format!("The solution of `{}` was not judged.", part.name));
+            };
+            let finding = report.finding.clone().unwrap_or_default();
+            (report.verdict != Verdict::Passed).then(|| {
+                format!(
+                    "The solution of `{}` does not pass `{}` (seed {seed}, on {:?}): {} Mend the \
+                     solution, or the check.",
+                    part.name,
+                    finding.check,
+                    self.device,
+                    finding.what.join(" ")
+                )
+            })
+        };
+        let failed = self.suite.parts.iter().filter_map(|part| Some((part, of(part)?)));
+        failed.map(|(part, sentence)| whole(Rule::SolutionPasses, part.name, sentence)).collect()
+    }
+
+    fn not_repeated(&self, first: Vec<Event>, second: Vec<Event>, seed: u64) -> Option<Fault> {
+        let (first, second) = (timeless(first), timeless(second));
+        if first == second {
+            return None;
+        }
+        let (first, second) = (parts(&first), parts(&second));
+        let differs = first.iter().zip(&second).find(|(first, second)| first != second);
+        let part = differs.map_or("", |(first, _)| first.part.as_str());
+        let sentence = format!(
+            "The solution of `{part}` is judged in two ways with one seed ({seed}, on {:?}); let \
+             it draw no numbers of its own and leave no order to chance.",
+            self.device
+        );
+        Some(whole(Rule::SolutionRepeats, part, sentence))
+    }
+
+    /// What is wrong with the stub: every part must say `todo!`.
+    fn started(&self) -> anyhow::Result<Vec<Fault>> {
+        let Some(stub) = &self.stub else { return Ok(Vec::new()) };
+        let events = self.judge(Who::Program(stub.clone()), strength::SEEDS[0])?;
+        let reports = parts(&events);
+        let verdict = |part: &Part| {
+            let report = reports.iter().find(|report| report.part == part.name);
+            report.map(|report| report.verdict)
+        };
+        let started =
+            self.suite.parts.iter().filter(|part| verdict(part) != Some(Verdict::NotStarted));
+        let fault = |part: &&Part| {
+            let sentence = format!(
+                "The stub of `{}` is not reported as not started ({:?}); derive it afresh with \
+                 `cargo xtask stub`.",
+                part.name,
+                verdict(part)
+            );
+            whole(Rule::StubNotStarted, part.name, sentence)
+        };
+        Ok(started.map(fault).collect())
+    }
+
+    fn judge(&self, who: Who, seed: u64) -> anyhow::Result<Vec<Event>> {
+        let run = Run {
+            suite: self.suite,
+            source: self.source.clone().filter(|_| matches!(who, Who::Program(_))),
+            who,
+            parts: Vec::new(),
+            seed,
+            device: self.device,
+            strict: false,
+        };
+        let mut events = Vec::new();
+        run.judge(&mut |event| {
+            events.push(event.clone());
+            Ok(())
+        })?;
+        Ok(events)
+    }
+}
+
+fn whole(rule: Rule, part: &str, sentence: String) -> Fault {
+    Fault { rule, part: part.to_owned(), about: String::new(), sentence }
+}
+
+fn parts(events: &[Event]) -> Vec<PartReport> {
+    let part = |event: &Event| match event {
+        Event::Part(report) => Some(report.clone()),
+        Event::Started(_) | Event::Finished(_) => None,
+    };
+    events.iter().filter_map(part).collect()
+}
+
+/// Without what may differ from run to run.
+fn timeless(mut events: Vec<Event>) -> Vec<Event> {
+    for event in &mut events {
+        match event {
+            Event::Started(_) => {}
+            Event::Part(report) => report.millis = 0.0,
+            Event::Finished(finished) => (finished.millis, finished.start_millis) = (0.0, 0.0),
+        }
+    }
+    events
+}

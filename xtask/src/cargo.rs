@@ -1,4 +1,4 @@
-//! The one cargo call of a check: building the answer and the judge.
+//! Calls of cargo: building an answer and the judge, or all that is verified.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,8 +38,39 @@ enum Message {
         executable: Option<PathBuf>,
         fresh: bool,
     },
+    CompilerMessage {
+        message: Diagnostic,
+    },
     #[serde(other)]
     Other,
+}
+
+/// What rustc says about a place.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Diagnostic {
+    /// `warning` or `error`, among others.
+    pub(crate) level: String,
+    pub(crate) message: String,
+    pub(crate) spans: Vec<Span>,
+}
+
+/// A place in a source, its file seen from the root.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Span {
+    pub(crate) file_name: String,
+    pub(crate) line_start: usize,
+    pub(crate) is_primary: bool,
+}
+
+/// What a build made, and all that was said about it.
+#[derive(Default)]
+pub(crate) struct Survey {
+    /// Programs by package.
+    pub(crate) programs: BTreeMap<String, PathBuf>,
+    /// What rustc said, now or when it last built what is still fresh.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// What cargo said.
+    complaints: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +88,33 @@ pub(crate) fn build(root: &Path, packages: &[&str]) -> anyhow::Result<Built> {
     let mut command = cargo(root);
     command.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--color"]);
     command.arg(if wants_colour() { "always" } else { "never" });
+    let (is_built, survey) = run(command, root, packages, true)?;
+    if is_built {
+        Ok(Built::Programs(survey.programs))
+    } else {
+        failed(packages, &survey.complaints)
+    }
+}
+
+/// Builds as many of the packages as can be built, and keeps what rustc says.
+pub(crate) fn survey(root: &Path, packages: &[&str]) -> anyhow::Result<Survey> {
+    let mut command = cargo(root);
+    command.args(["build", "--quiet", "--keep-going", "--message-format=json"]);
+    let (is_built, survey) = run(command, root, packages, false)?;
+    if !is_built && survey.diagnostics.iter().all(|said| said.level != "error") {
+        survey.complaints.iter().for_each(|line| eprintln!("{line}"));
+        failed(packages, &survey.complaints)?;
+    }
+    Ok(survey)
+}
+
+/// Runs a build until it is done; what cargo says is shown at once if it `shows`.
+fn run(
+    mut command: Command,
+    root: &Path,
+    packages: &[&str],
+    shows: bool,
+) -> anyhow::Result<(bool, Survey)> {
     command.args(packages.iter().flat_map(|package| ["--package", package]));
     let mut child = command
         .stdin(Stdio::null())
@@ -81,9 +139,9 @@ pub(crate) fn build(root: &Path, packages: &[&str]) -> anyhow::Result<Built> {
             let _ = complaints.send(Heard::Complaint(line));
         }
     });
-    let (programs, complaints) = follow(&heard, root, packages);
+    let survey = follow(&heard, root, packages, shows);
     let status = child.wait().context("cargo was lost")?;
-    if status.success() { Ok(Built::Programs(programs)) } else { failed(packages, &complaints) }
+    Ok((status.success(), survey))
 }
 
 /// Whose fault it is that nothing was built.
@@ -121,13 +179,9 @@ const NO_NETWORK: &[&str] = &[
 const NO_ROOM: &[&str] = &["No space left on device", "Disk quota exceeded"];
 
 /// Shows what cargo does until it is done, and collects the programs.
-fn follow(
-    heard: &Receiver<Heard>,
-    root: &Path,
-    packages: &[&str],
-) -> (BTreeMap<String, PathBuf>, Vec<String>) {
+fn follow(heard: &Receiver<Heard>, root: &Path, packages: &[&str], shows: bool) -> Survey {
     let begun = Instant::now();
-    let (mut programs, mut complaints) = (BTreeMap::new(), Vec::new());
+    let mut survey = Survey::default();
     let mut done = BTreeSet::new();
     let mut bar: Option<ProgressBar> = None;
     loop {
@@ -139,20 +193,24 @@ fn follow(
                 fresh,
             })) => {
                 if let Some(executable) = executable {
-                    programs.insert(target.name.clone(), executable);
+                    survey.programs.insert(target.name.clone(), executable);
                 }
                 done.insert(package_id);
                 if let Some(bar) = bar.as_ref().filter(|_| !fresh) {
                     bar.set_message(target.name);
                 }
             }
+            Ok(Heard::Message(Message::CompilerMessage { message })) => {
+                survey.diagnostics.push(message);
+            }
             Ok(Heard::Message(Message::Other)) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Heard::Complaint(line)) => {
                 match &bar {
-                    Some(bar) => bar.suspend(|| eprintln!("{line}")),
-                    None => eprintln!("{line}"),
+                    Some(bar) if shows => bar.suspend(|| eprintln!("{line}")),
+                    None if shows => eprintln!("{line}"),
+                    _ => {}
                 }
-                complaints.push(line);
+                survey.complaints.push(line);
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -166,7 +224,7 @@ fn follow(
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    (programs, complaints)
+    survey
 }
 
 fn start_bar(total: usize) -> ProgressBar {
@@ -191,7 +249,8 @@ fn n_packages(root: &Path, packages: &[&str]) -> usize {
     names.len()
 }
 
-fn cargo(root: &Path) -> Command {
+/// The cargo that runs us, in the root.
+pub(crate) fn cargo(root: &Path) -> Command {
     // Cargo sets CARGO to itself, so the learner's toolchain is the one we use.
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).env("RUST_BACKTRACE", "0");

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use report::Rule;
 
 /// Graded machine-learning exercises: edit, check, understand.
 #[derive(Parser)]
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Solution(Solution),
     /// Derives the stubs from the solutions (for instructors).
     Stub(Stub),
+    /// Proves that exercises are sound and their checks strong (for instructors).
+    Verify(Verify),
     /// Measures (for those who work on Wick).
     Bench(Bench),
     /// Prints a completion script for a shell.
@@ -141,6 +144,34 @@ pub(crate) struct Stub {
     /// Write nothing; fail if a stub is not the derived one.
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// Look at one exercise only; rules about the course as a whole are looked at all the same.
+    pub(crate) name: Option<String>,
+    /// Show what each check does to each impostor.
+    #[arg(long)]
+    pub(crate) matrix: bool,
+    /// Mend what can be mended without loss.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Write what was measured into the published report.
+    #[arg(long, conflicts_with_all = ["name", "files"])]
+    pub(crate) report: bool,
+    /// Look at files alone: no build, done at once.
+    #[arg(long)]
+    pub(crate) files: bool,
+    /// Leave a rule out; that it was is said at the end.
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    pub(crate) skip: Vec<Rule>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+fn rule(id: &str) -> Result<Rule, String> {
+    let found = Rule::ALL.iter().copied().find(|rule| rule.id() == id);
+    found.ok_or_else(|| "crates/VERIFY.md lists the rules".to_owned())
 }
 
 #[derive(Args)]

@@ -9,6 +9,7 @@ mod next;
 mod reset;
 mod solution;
 mod stub;
+mod verify;
 
 use std::io::{IsTerminal as _, stdout};
 
@@ -27,6 +28,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         clap_complete::generate(shell, &mut Cli::command(), "cargo-xtask", &mut stdout());
         return Ok(Exit::Passed);
     }
+    if let Command::Verify(flags) = &cli.command {
+        // A course that cannot be read is what it is there to say.
+        return verify::run(flags);
+    }
     let course = Course::find()?;
     match cli.command {
         Command::List(output) => list::run(&course, output.format),
@@ -42,7 +47,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Bench(bench) => match bench.what {
             What::Loop { runs, cold } => bench::run(&course, runs, cold),
         },
-        Command::Completions { .. } => unreachable!("invariant: handled above"),
+        Command::Completions { .. } | Command::Verify(_) => {
+            unreachable!("invariant: handled above")
+        }
     }
 }
 

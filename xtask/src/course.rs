@@ -1,7 +1,7 @@
 //! The course as its manifests tell it.
 //!
 //! **Invariant:** a manifest that says something we do not understand is refused with its file,
-//! line and mend, never guessed at.
+//! line and mend, never guessed at; and it stands in nobody's way but its own.
 
 use std::{
     env, fs,
@@ -10,10 +10,13 @@ use std::{
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::exit::{Exit, problem};
+use crate::{
+    exit::{Exit, problem},
+    manifest::{Manifest, Part, name},
+};
 
 /// The list of exercises, below the root of the clone.
-const COURSE: &str = "exercises/course.toml";
+pub(crate) const COURSE: &str = "exercises/course.toml";
 
 /// The course, in order.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(crate) struct Course {
     /// Root of the clone.
     pub(crate) root: PathBuf,
     pub(crate) exercises: Vec<Exercise>,
+    /// Exercises of which the manifest cannot be read.
+    pub(crate) damaged: Vec<Damaged>,
 }
 
 /// One exercise.
@@ -28,6 +33,26 @@ pub(crate) struct Course {
 pub(crate) struct Exercise {
     pub(crate) name: String,
     pub(crate) manifest: Manifest,
+}
+
+/// An exercise without a manifest.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    pub(crate) name: String,
+    /// Where it stands in the course, from 0.
+    pub(crate) at: usize,
+    pub(crate) damage: Damage,
+}
+
+/// Why a file could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{file}:{line}: {message}")]
+pub(crate) struct Damage {
+    pub(crate) file: String,
+    /// From 1.
+    pub(crate) line: usize,
+    /// What is wrong and what to do, as a sentence that goes on after the line.
+    pub(crate) message: String,
 }
 
 #[derive(Deserialize)]
@@ -39,68 +64,51 @@ struct CourseFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
+    #[serde(deserialize_with = "name")]
     name: String,
-}
-
-/// An exercise's `exercise.toml`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Manifest {
-    /// Stays the same when the exercise is renamed.
-    #[expect(dead_code, reason = "only its presence is demanded so far")]
-    id: String,
-    pub(crate) title: String,
-    pub(crate) summary: String,
-    /// 1 to 5.
-    pub(crate) difficulty: u8,
-    pub(crate) minutes: u32,
-    #[expect(dead_code, reason = "only its type is demanded so far")]
-    prerequisites: Vec<String>,
-    /// The files that the learner edits, relative to the exercise.
-    pub(crate) edit: Vec<String>,
-    #[serde(default)]
-    pub(crate) hints: Vec<String>,
-    pub(crate) part: Vec<Part>,
-}
-
-/// One part in a manifest.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Part {
-    pub(crate) name: String,
-    /// The file that it is in, relative to the exercise.
-    pub(crate) file: String,
-    pub(crate) points: u32,
-    #[expect(dead_code, reason = "shown nowhere yet, but its type is demanded")]
-    difficulty: u8,
-    #[expect(dead_code, reason = "shown nowhere yet, but its type is demanded")]
-    minutes: u32,
-    pub(crate) hints: Vec<String>,
 }
 
 impl Course {
     /// Reads the course that the current folder is in.
     pub(crate) fn find() -> anyhow::Result<Self> {
-        let here = env::current_dir()?;
-        let root = here.ancestors().find(|folder| folder.join(COURSE).is_file());
-        let root = root.ok_or_else(|| {
-            problem(
-                Exit::Usage,
-                format!("There is no {COURSE} here or above; run this in a clone."),
-            )
-        })?;
-        Self::read(root)
+        Self::read(&root()?)
     }
 
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
-        let list: CourseFile = parse(root, COURSE)?;
-        let read = |entry: Entry| {
-            let manifest = parse(root, &format!("exercises/{}/exercise.toml", entry.name))?;
-            Ok(Exercise { name: entry.name, manifest })
-        };
-        let exercises = list.exercise.into_iter().map(read).collect::<anyhow::Result<_>>()?;
-        Ok(Self { root: root.to_owned(), exercises })
+        let names = names(root).map_err(|damage| problem(Exit::Usage, damage.to_string()))?;
+        let (mut exercises, mut damaged) = (Vec::new(), Vec::new());
+        for (at, name) in names.into_iter().enumerate() {
+            match parse(root, &format!("exercises/{name}/exercise.toml")) {
+                Ok(manifest) => exercises.push(Exercise { name, manifest }),
+                Err(damage) => damaged.push(Damaged { name, at, damage }),
+            }
+        }
+        Ok(Self { root: root.to_owned(), exercises, damaged })
     }
+
+    /// The exercise of that name, or why it cannot be read; nothing if there is none.
+    pub(crate) fn named(&self, name: &str) -> Option<anyhow::Result<&Exercise>> {
+        if let Some(damaged) = self.damaged.iter().find(|damaged| damaged.name == name) {
+            return Some(Err(problem(Exit::Usage, damaged.damage.to_string())));
+        }
+        self.exercises.iter().find(|exercise| exercise.name == name).map(Ok)
+    }
+}
+
+/// The root of the clone that the current folder is in.
+pub(crate) fn root() -> anyhow::Result<PathBuf> {
+    let here = env::current_dir()?;
+    let root = here.ancestors().find(|folder| folder.join(COURSE).is_file());
+    let root = root.ok_or_else(|| {
+        problem(Exit::Usage, format!("There is no {COURSE} here or above; run this in a clone."))
+    })?;
+    Ok(root.to_owned())
+}
+
+/// The names in the course, in order.
+pub(crate) fn names(root: &Path) -> Result<Vec<String>, Damage> {
+    let list: CourseFile = parse(root, COURSE)?;
+    Ok(list.exercise.into_iter().map(|entry| entry.name).collect())
 }
 
 impl Exercise {
@@ -115,6 +123,11 @@ impl Exercise {
     /// Folder of the learner's answer, relative to the root.
     pub(crate) fn folder(&self) -> String {
         format!("exercises/{}", self.name)
+    }
+
+    /// Its manifest, relative to the root.
+    pub(crate) fn manifest_file(&self) -> String {
+        format!("exercises/{}/exercise.toml", self.name)
     }
 
     /// The learner's files, relative to the root.
@@ -141,24 +154,18 @@ impl Exercise {
 }
 
 /// Reads and parses a manifest, below the root.
-fn parse<T: DeserializeOwned>(root: &Path, file: &str) -> anyhow::Result<T> {
+fn parse<T: DeserializeOwned>(root: &Path, file: &str) -> Result<T, Damage> {
+    let damage = |line, message| Damage { file: file.to_owned(), line, message };
     let text = fs::read_to_string(root.join(file)).map_err(|error| {
-        problem(
-            Exit::Usage,
-            format!("{file} cannot be read ({error}). Bring it back with `git restore {file}`."),
-        )
+        let mend = format!("Bring it back with `git restore {file}`.");
+        damage(1, format!("it cannot be read ({error}). {mend}"))
     })?;
     toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         let message = error.message().trim_end().replace('\n', "; ");
         let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
-        problem(
-            Exit::Usage,
-            format!(
-                "{file}:{line}: {message}, in `{shown}`. Mend that line, or bring the file back \
-                 with `git restore {file}`."
-            ),
-        )
+        let mend = format!("Mend that line, or bring the file back with `git restore {file}`.");
+        damage(line, format!("{message}, in `{shown}`. {mend}"))
     })
 }
 
@@ -166,19 +173,38 @@ fn parse<T: DeserializeOwned>(root: &Path, file: &str) -> anyhow::Result<T> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "id = 'x'\ntitle = 'A'\nsummary = 's'\ndifficulty = 1\nminutes = 5\n\
-        prerequisites = []\nedit = ['src/lib.rs']\n[[part]]\nname = 'one'\nfile = 'src/lib.rs'\n\
-        points = 1\ndifficulty = 1\nminutes = 5\nhints = ['a', 'b', 'c']\n";
+    const GOOD: &str = "id = '0b5f6c1e-8a53-4c51-9d9e-0f3f5b8f7a11'\ntitle = 'A'\nsummary = 's'\n\
+        difficulty = 1\nminutes = 5\nprerequisites = []\nedit = ['src/lib.rs']\n[[part]]\n\
+        name = 'one'\nfile = 'src/lib.rs'\npoints = 1\ndifficulty = 1\nminutes = 5\n\
+        hints = ['a', 'b', 'c']\n";
+
+    fn read(manifests: &[(&str, &str)]) -> Course {
+        let root = tempfile::tempdir().unwrap();
+        let mut list = String::new();
+        for (name, manifest) in manifests {
+            let folder = root.path().join("exercises").join(name);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("exercise.toml"), manifest).unwrap();
+            list += &format!("[[exercise]]\nname = '{name}'\n");
+        }
+        fs::write(root.path().join(COURSE), list).unwrap();
+        Course::read(root.path()).unwrap()
+    }
 
     #[track_caller]
     fn check(manifest: &str, said: &str) {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("exercises/a")).unwrap();
-        fs::write(root.path().join(COURSE), "[[exercise]]\nname = 'a'\n").unwrap();
-        fs::write(root.path().join("exercises/a/exercise.toml"), manifest).unwrap();
-        let read = Course::read(root.path());
-        let text = read.map_or_else(|error| error.to_string(), |_| "ok".to_owned());
+        let course = read(&[("a", manifest)]);
+        let text = course.named("a").expect("is listed");
+        let text = text.map_or_else(|error| error.to_string(), |_| "ok".to_owned());
         assert!(text.starts_with(said), "{text}");
+    }
+
+    #[track_caller]
+    fn refused(good: &str, bad: &str, said: &str) {
+        assert!(GOOD.contains(good));
+        let line = GOOD[..GOOD.find(good).unwrap()].matches('\n').count() + 1;
+        let said = format!("exercises/a/exercise.toml:{line}: {said}, in `");
+        check(&GOOD.replacen(good, bad, 1), &said);
     }
 
     #[test]
@@ -202,5 +228,28 @@ mod tests {
     #[test]
     fn broken_toml_names_its_line() {
         check(&GOOD.replace("title = 'A'", "title = 'A"), "exercises/a/exercise.toml:2: ");
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_its_line() {
+        refused("difficulty = 1", "difficulty = 6", "a difficulty is 1 to 5, not 6");
+        refused("difficulty = 1", "difficulty = 0", "a difficulty is 1 to 5, not 0");
+        refused("minutes = 5", "minutes = 0", "minutes are 1 to 10000, not 0");
+        refused("points = 1", "points = 0", "points are 1 to 100, not 0");
+        refused("title = 'A'", "title = ' '", "this needs a line of text without `|`");
+        refused("summary = 's'", "summary = 'a|b'", "this needs a line of text without `|`");
+        refused("id = '0b5", "id = '0B5", "an id is a UUID in lower case");
+        refused("src/lib.rs", "../lib.rs", "a source is named like `src/lib.rs`");
+        refused("src/lib.rs", "src\\lib.rs", "a source is named like `src/lib.rs`");
+        refused("name = 'one'", "name = 'One'", "a name is lower case");
+        refused("['src/lib.rs']", "[]", "this list needs an entry");
+    }
+
+    #[test]
+    fn one_damaged_manifest_leaves_the_others() {
+        let course = read(&[("a", "id = 1"), ("b", GOOD)]);
+        assert!(course.named("b").unwrap().is_ok() && course.named("a").unwrap().is_err());
+        assert_eq!((course.damaged[0].at, course.exercises.len()), (0, 1));
+        assert!(course.named("c").is_none());
     }
 }

@@ -17,12 +17,14 @@ mod derive;
 mod exit;
 mod judge;
 mod live;
+mod manifest;
 mod outcome;
 mod place;
 mod render;
 mod state;
 mod store;
 mod text;
+mod verify;
 
 use std::process::ExitCode;
 

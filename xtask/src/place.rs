@@ -25,7 +25,7 @@ impl<'a> Place<'a> {
         name: Option<&str>,
     ) -> anyhow::Result<Self> {
         let Some(name) = name else {
-            let exercise = here(course).or_else(|| first_open(course, state));
+            let exercise = here(course)?.or_else(|| first_open(course, state));
             let exercise = exercise.or(course.exercises.last()).ok_or_else(|| {
                 problem(Exit::Usage, "The course is empty; see exercises/course.toml.")
             })?;
@@ -35,8 +35,7 @@ impl<'a> Place<'a> {
             Some((name, part)) => (name, Some(part)),
             None => (name, None),
         };
-        let exercise = course.exercises.iter().find(|exercise| exercise.name == name);
-        let exercise = exercise.ok_or_else(|| unknown_exercise(course, name))?;
+        let exercise = course.named(name).ok_or_else(|| unknown_exercise(course, name))??;
         if let Some(part) = part.filter(|part| exercise.part(part).is_none()) {
             let names = exercise.manifest.part.iter().map(|part| part.name.as_str());
             let sentence = format!("{} has no part `{part}`.", exercise.name);
@@ -47,11 +46,11 @@ impl<'a> Place<'a> {
 }
 
 /// The exercise whose folder we are in.
-fn here(course: &Course) -> Option<&Exercise> {
-    let here = env::current_dir().ok()?;
-    let inside = here.strip_prefix(course.root.join("exercises")).ok()?;
-    let name = inside.iter().next()?.to_str()?;
-    course.exercises.iter().find(|exercise| exercise.name == name)
+fn here(course: &Course) -> anyhow::Result<Option<&Exercise>> {
+    let here = env::current_dir()?;
+    let inside = here.strip_prefix(course.root.join("exercises")).ok();
+    let name = inside.and_then(|inside| inside.iter().next()?.to_str());
+    name.and_then(|name| course.named(name)).transpose()
 }
 
 /// The first exercise that is not done.
@@ -68,7 +67,8 @@ fn unknown_exercise(course: &Course, name: &str) -> anyhow::Error {
             format!("There is no exercise `{name}`, but a part of that name: say `{whole}`."),
         );
     }
-    let names = course.exercises.iter().map(|exercise| exercise.name.as_str());
+    let readable = course.exercises.iter().map(|exercise| exercise.name.as_str());
+    let names = readable.chain(course.damaged.iter().map(|damaged| damaged.name.as_str()));
     suggest(&format!("There is no exercise `{name}`."), name, names, "")
 }
 

@@ -33,10 +33,7 @@ impl Prove {
     /// # Errors
     ///
     /// Fails if the jail cannot start a program, or the listener does not take a proof.
-    pub fn prove(
-        &self,
-        listener: &mut dyn FnMut(&Proof) -> io::Result<()>,
-    ) -> anyhow::Result<()> {
+    pub fn prove(&self, listener: &mut dyn FnMut(&Proof) -> io::Result<()>) -> anyhow::Result<()> {
         for part in self.suite.parts {
             let mut proof = strength::prove(self.suite, part);
             for impostor in part.impostors {

@@ -19,6 +19,10 @@ pub(crate) fn run(course: &Course, flags: &Stub) -> anyhow::Result<Exit> {
         Some(name) if !flags.all => vec![Place::find(course, &state, Some(name))?.exercise],
         _ => course.exercises.iter().collect(),
     };
+    let is_whole = flags.all || flags.name.is_none();
+    if let Some(damaged) = course.damaged.first().filter(|_| is_whole) {
+        return Err(problem(Exit::Usage, damaged.damage.to_string()));
+    }
     let mut exit = Exit::Passed;
     for exercise in exercises {
         let stubs = derive(course, exercise)?;
@@ -45,6 +49,18 @@ pub(crate) fn run(course: &Course, flags: &Stub) -> anyhow::Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+/// Writes the stub of an exercise, after a snapshot of what is there.
+pub(crate) fn write(
+    course: &Course,
+    state: &mut State,
+    lock: &Lock,
+    exercise: &Exercise,
+) -> anyhow::Result<()> {
+    let stubs = derive(course, exercise)?;
+    state.snapshot(lock, exercise, "stub")?;
+    stubs.iter().try_for_each(|(file, text)| store::save(&course.root.join(file), text.as_bytes()))
 }
 
 /// The stub of every file that the learner edits, by its path below the root.

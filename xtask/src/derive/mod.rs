@@ -23,6 +23,8 @@ mod refs;
 
 use std::fmt;
 
+pub(crate) use plan::is_part;
+
 #[cfg(test)]
 mod tests;
 

@@ -66,8 +66,9 @@ impl Clone {
     }
 
     fn exercise(&self, name: &str, title: &str, parts: &[&str]) {
+        let id = format!("{:0<8}-0000-4000-8000-000000000000", name.len());
         let mut manifest = format!(
-            "id = \"0\"\ntitle = \"{title}\"\nsummary = \"s\"\ndifficulty = 1\nminutes = 30\n\
+            "id = \"{id}\"\ntitle = \"{title}\"\nsummary = \"s\"\ndifficulty = 1\nminutes = 30\n\
              prerequisites = []\nedit = [\"src/lib.rs\"]\n"
         );
         for part in parts {

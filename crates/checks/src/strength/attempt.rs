@@ -40,8 +40,7 @@ pub fn attempt(
     subject: &mut dyn Subject,
     seed: u64,
 ) -> Attempt {
-    let mut tried =
-        Attempt { seed, failed: None, broke: None, excess: None, margins: Vec::new() };
+    let mut tried = Attempt { seed, failed: None, broke: None, excess: None, margins: Vec::new() };
     for check in part.checks {
         let mut trial = Trial::new(subject, suite.exercise, part.name, check.name, seed);
         let outcome = catch_unwind(AssertUnwindSafe(|| (check.run)(&mut trial)));

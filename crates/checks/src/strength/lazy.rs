@@ -147,8 +147,6 @@ fn severed(gradient: Gradient) -> Gradient {
     match gradient {
         Gradient::NotDifferentiable => Gradient::NotDifferentiable,
         Gradient::Tensor(_) => Gradient::Tensor(None),
-        Gradient::Named(set) => {
-            Gradient::Named(set.into_keys().map(|name| (name, None)).collect())
-        }
+        Gradient::Named(set) => Gradient::Named(set.into_keys().map(|name| (name, None)).collect()),
     }
 }

@@ -1,0 +1,105 @@
+//! Rules about time: what the judge takes, and what a learner waits.
+//!
+//! A machine may be busy, so the least of several measurements counts.
+
+use std::{
+    fs::File,
+    path::Path,
+    process::Stdio,
+    time::{Instant, SystemTime},
+};
+
+use anyhow::{Context as _, ensure};
+use report::Rule;
+
+use super::{Complaint, proofs::Proved};
+use crate::{cargo, course::Exercise};
+
+/// What the judge may take for a right answer, but for parts that train; in milliseconds.
+const JUDGE: f64 = 300.0;
+
+/// What the judge may take for a part that trains.
+const TRAINING: f64 = 60_000.0;
+
+/// What a learner waits at most, from the saved file to the verdict.
+const WAIT: f64 = 1000.0;
+
+/// How often that is tried before it counts as too long.
+const TRIES: usize = 5;
+
+/// Whether the judge is done in time.
+pub(crate) fn judge(exercise: &Exercise, proved: &Proved) -> Vec<Complaint> {
+    let file = exercise.manifest_file();
+    let (instant, training) = split(exercise, proved);
+    let mut complaints = Vec::new();
+    let total: f64 = instant.iter().map(|(_, millis)| millis).sum();
+    if total > JUDGE {
+        let slowest = instant.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        let (name, most) = slowest.copied().unwrap_or_default();
+        let sentence = format!(
+            "The judge takes {total:.0} ms for the solution, {most:.0} of them for `{name}`; ask \
+             fewer questions, of smaller tensors, to stay below {JUDGE}."
+        );
+        complaints.push(Complaint::new(Rule::JudgeBudget, &file, 1, sentence));
+    }
+    for (name, millis) in training.iter().filter(|(_, millis)| *millis > TRAINING) {
+        let sentence = format!(
+            "The judge takes {:.0} s for `{name}`; train less, to stay below 60.",
+            millis / 1e3
+        );
+        complaints.push(Complaint::new(Rule::JudgeBudget, &file, 1, sentence));
+    }
+    complaints
+}
+
+/// Parts with their times: those that are done in an instant, and those that train.
+fn split<'a>(
+    exercise: &Exercise,
+    proved: &'a Proved,
+) -> (Vec<(&'a str, f64)>, Vec<(&'a str, f64)>) {
+    let millis = proved.programs.iter().flat_map(|programs| &programs.millis);
+    let trains = |name: &str| exercise.part(name).is_some_and(|part| part.trains);
+    millis.map(|(name, millis)| (name.as_str(), *millis)).partition(|(name, _)| !trains(name))
+}
+
+/// Milliseconds from a touched source to the verdict on the solution, and what is wrong with that.
+///
+/// # Errors
+///
+/// Fails if the check cannot be run, or does not pass.
+pub(crate) fn wait(
+    root: &Path,
+    exercise: &Exercise,
+    proved: &Proved,
+) -> anyhow::Result<(f64, Option<Complaint>)> {
+    let training: f64 = split(exercise, proved).1.iter().map(|(_, millis)| millis).sum();
+    let mut least = f64::INFINITY;
+    for _ in 0..TRIES {
+        least = least.min(once(root, exercise)? - training);
+        if least <= WAIT {
+            return Ok((least, None));
+        }
+    }
+    let sentence = format!(
+        "From a touched source to the verdict it takes {least:.0} ms at best, in {TRIES} tries; \
+         see `cargo xtask bench loop` for where the time goes."
+    );
+    let complaint = Complaint::new(Rule::EditToVerdict, exercise.manifest_file(), 1, sentence);
+    Ok((least, Some(complaint)))
+}
+
+fn once(root: &Path, exercise: &Exercise) -> anyhow::Result<f64> {
+    let name = &exercise.name;
+    let file = exercise.solution_files().swap_remove(0);
+    let source = File::options().append(true).open(root.join(&file)).context(file.clone())?;
+    // Cargo goes by the time of the last change; the text stays as it is.
+    source.set_modified(SystemTime::now()).context(file)?;
+    let mut check = cargo::cargo(root);
+    check.args(["xtask", "check", name, "--solution"]).stdin(Stdio::null());
+    let begun = Instant::now();
+    let ended = check.output().context("cargo could not be started")?;
+    let millis = begun.elapsed().as_secs_f64() * 1e3;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    ensure!(ended.status.success(), "`cargo xtask check {name} --solution` ended with {said}");
+    Ok(millis)
+}

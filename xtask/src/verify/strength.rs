@@ -157,11 +157,12 @@ impl Row {
     }
 }
 
-/// Two digits of a number.
+/// Two digits of a number, from a thousandth to ten thousand.
 pub(crate) fn number(value: f64) -> String {
     match value {
         0.0 => "0".to_owned(),
-        _ if value < 0.0001 => "0.0001".to_owned(),
+        // What differs between processors, and tells nothing.
+        _ if value < 0.001 => "0.001".to_owned(),
         _ if value < 0.995 => {
             let digits = (1.0 - value.log10().floor()) as usize;
             format!("{value:.digits$}")
@@ -169,7 +170,7 @@ pub(crate) fn number(value: f64) -> String {
         _ if value < 10.0 => format!("{value:.1}"),
         _ if value < 100.0 => format!("{value:.0}"),
         _ if value < 10_000.0 => format!("{:.0}", (value / 10.0).round() * 10.0),
-        _ => "> 10000".to_owned(),
+        _ => "10000".to_owned(),
     }
 }
 
@@ -285,6 +286,6 @@ mod tests {
     #[test]
     fn numbers_have_two_digits() {
         let said = [0.0, 1e-9, 0.0416, 0.25, 26.2, 149.0, 40_550.0].map(number);
-        assert_eq!(said, ["0", "0.0001", "0.042", "0.25", "26", "150", "> 10000"]);
+        assert_eq!(said, ["0", "0.001", "0.042", "0.25", "26", "150", "10000"]);
     }
 }

@@ -4,6 +4,7 @@
 //! line and mend, never guessed at; and it stands in nobody's way but its own.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
 };
@@ -77,7 +78,10 @@ impl Course {
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
         let names = names(root).map_err(|damage| problem(Exit::Usage, damage.to_string()))?;
         let (mut exercises, mut damaged) = (Vec::new(), Vec::new());
-        for (at, name) in names.into_iter().enumerate() {
+        let mut seen = BTreeSet::new();
+        // Whoever is there twice is there once; `verify` has a rule about it.
+        let names = names.into_iter().filter(|name| seen.insert(name.clone()));
+        for (at, name) in names.enumerate() {
             match parse(root, &format!("exercises/{name}/exercise.toml")) {
                 Ok(manifest) => exercises.push(Exercise { name, manifest }),
                 Err(damage) => damaged.push(Damaged { name, at, damage }),
@@ -203,7 +207,7 @@ mod tests {
     fn refused(good: &str, bad: &str, said: &str) {
         assert!(GOOD.contains(good));
         let line = GOOD[..GOOD.find(good).unwrap()].matches('\n').count() + 1;
-        let said = format!("exercises/a/exercise.toml:{line}: {said}, in `");
+        let said = format!("exercises/a/exercise.toml:{line}: {said}");
         check(&GOOD.replacen(good, bad, 1), &said);
     }
 

@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_solution_is_a_leak_in_any_dress() {
-        check(BODY, 1.0, 1.0);
+        check(BODY, 0.85, 1.0);
         check(
             "Write `let s = (a.matmul(&b.t()?)? / (n as f64).sqrt())?;` and then \
              `softmax(&s, D::Minus1)`.",

@@ -20,21 +20,26 @@ pub(crate) const STUB: &str = "//! First.\n\nuse wick::part;\n\n/// Adds one.\n#
     pub(crate) fn two(x: usize) -> usize {\n    todo!(\"add two\")\n}\n";
 
 const CARGO: &str = r#"#!/bin/sh
+[ "$1" = xtask ] && [ -f "slow-$3" ] && sleep 1.1
 [ "$1" = build ] || exit 0
 if [ -f does-not-compile ]; then cat does-not-compile >&2; exit 101; fi
-for program in judge first second first-solution; do
+if [ -f rustc-says ]; then cat rustc-says; fi
+for program in judge first second first-solution second-solution; do
   printf '{"reason":"compiler-artifact","package_id":"%s","target":{"name":"%s"},' $program $program
   printf '"executable":"%s","fresh":true}\n' "$PWD/pretend-judge"
 done
 "#;
 
-const JUDGE: &str = r"#!/bin/sh
+const JUDGE: &str = r#"#!/bin/sh
 if [ -f judge-waits ]; then
   touch judge-is-waiting
   while [ -f judge-waits ]; do sleep 0.02; done
 fi
-cat judge-lines
-";
+case "$*" in
+  *--prove*) [ -f "proofs-$1" ] || { echo "$1 has no checks" >&2; exit 70; }; cat "proofs-$1" ;;
+  *) cat judge-lines ;;
+esac
+"#;
 
 /// A clone in a folder of its own.
 pub(crate) struct Clone {
@@ -65,7 +70,7 @@ impl Clone {
         clone
     }
 
-    fn exercise(&self, name: &str, title: &str, parts: &[&str]) {
+    pub(crate) fn exercise(&self, name: &str, title: &str, parts: &[&str]) {
         let id = format!("{:0<8}-0000-4000-8000-000000000000", name.len());
         let mut manifest = format!(
             "id = \"{id}\"\ntitle = \"{title}\"\nsummary = \"s\"\ndifficulty = 1\nminutes = 30\n\

@@ -1,7 +1,9 @@
 //! The runner as a person meets it, on a small clone with a cargo and a judge that only pretend.
 #![cfg(unix)]
 
+mod broken;
 mod clone;
+mod sound;
 
 use std::{fs, process::Stdio, thread, time::Duration};
 

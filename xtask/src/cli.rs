@@ -162,6 +162,9 @@ pub(crate) struct Verify {
     /// Look at files alone: no build, done at once.
     #[arg(long)]
     pub(crate) files: bool,
+    /// Let times count even while others are at work on the machine.
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Leave a rule out; that it was is said at the end.
     #[arg(long, value_name = "RULE", value_parser = rule)]
     pub(crate) skip: Vec<Rule>,

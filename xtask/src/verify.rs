@@ -11,6 +11,7 @@ mod folders;
 mod hints;
 mod leak;
 pub(crate) mod lines;
+mod load;
 mod manifests;
 mod names;
 pub(crate) mod numbers;

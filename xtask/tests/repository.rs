@@ -1,117 +1,66 @@
-//! What is committed agrees with itself: stubs with solutions, README with manifests.
+//! What is committed agrees with itself: every rule of `verify` holds, and its page lists them all.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-struct Course {
-    exercise: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    id: String,
-    title: String,
-    summary: String,
-    minutes: u32,
-    prerequisites: Vec<String>,
-    edit: Vec<String>,
-    part: Vec<Part>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    name: String,
-    file: String,
-    hints: Vec<String>,
-}
+use report::Rule;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the clone")
 }
 
-fn read<T: for<'a> Deserialize<'a>>(file: &str) -> T {
-    let text = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
-    toml::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+/// Where cargo put this test, it finds everything else already built.
+fn target() -> PathBuf {
+    let test = env::current_exe().unwrap();
+    test.ancestors().nth(3).expect("tests lie in target/debug/deps").to_owned()
 }
 
-fn exercises() -> Vec<(String, Manifest)> {
-    let course: Course = read("exercises/course.toml");
-    let manifest = |entry: Entry| {
-        let manifest = read(&format!("exercises/{}/exercise.toml", entry.name));
-        (entry.name, manifest)
-    };
-    course.exercise.into_iter().map(manifest).collect()
+fn verify(arguments: &[&str]) -> Output {
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    xtask.arg("verify").args(arguments).current_dir(root()).env("CARGO_TARGET_DIR", target());
+    xtask.output().unwrap()
 }
 
+#[track_caller]
+fn holds(output: &Output) {
+    let (said, complaints) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{complaints}");
+}
+
+/// How long a learner waits is measured where nothing else runs, by `.ci/run`.
 #[test]
-fn every_stub_is_the_derived_one() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    let output = command.args(["stub", "--all", "--check"]).current_dir(root()).output().unwrap();
+fn every_exercise_is_sound_and_its_checks_are_strong() {
+    let output = verify(&["--skip", "edit-to-verdict"]);
+    holds(&output);
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-fn folders_and_course_agree() {
-    for folder in ["exercises", "solutions"] {
-        let mut found: Vec<String> = fs::read_dir(root().join(folder))
-            .unwrap()
-            .filter_map(Result::ok)
-            .filter(|entry| entry.path().join("Cargo.toml").is_file())
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        let mut listed: Vec<String> = exercises().into_iter().map(|(name, _)| name).collect();
-        found.sort();
-        listed.sort();
-        assert_eq!(found, listed, "{folder} and exercises/course.toml");
+    for stage in ["files", "builds", "proofs", "numbers"] {
+        assert!(said.lines().any(|line| line.starts_with(&format!("ok     {stage}"))), "{said}");
     }
 }
 
 #[test]
-fn manifests_are_whole() {
-    let exercises = exercises();
-    let mut earlier: Vec<&str> = Vec::new();
-    for (name, manifest) in &exercises {
-        assert_eq!(manifest.id.len(), 36, "{name}: the id is a UUID");
-        for wanted in &manifest.prerequisites {
-            assert!(earlier.contains(&wanted.as_str()), "{name}: {wanted} comes before it");
-        }
-        for part in &manifest.part {
-            let place = format!("{name}::{}", part.name);
-            assert!(manifest.edit.contains(&part.file), "{place}: `edit` has {}", part.file);
-            assert!(part.hints.len() >= 3, "{place} has {} hints, not three", part.hints.len());
-            for hint in &part.hints {
-                let words = hint.split_whitespace().count();
-                assert!(words <= 60, "{place}: a hint of {words} words");
-            }
-            let text = fs::read_to_string(root().join("exercises").join(name).join(&part.file));
-            let signature = format!("pub fn {}(", part.name);
-            assert!(text.unwrap().contains(&signature), "{place} is in {}", part.file);
-        }
-        earlier.push(name);
-    }
+fn files_are_looked_at_in_a_moment() {
+    let output = verify(&["--files", "--format", "json"]);
+    holds(&output);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let end: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert!(end["seconds"].as_f64().unwrap() < 5.0, "{end}");
+    assert_eq!(end["complaints"], 0);
 }
 
 #[test]
-fn the_readme_lists_the_exercises() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, table) = readme.split_once("<!-- exercises:begin -->\n").expect("README marks a table");
-    let (table, _) = table.split_once("<!-- exercises:end -->").expect("README ends its table");
-    let mut expected =
-        "| exercise | parts | what you write | minutes |\n|---|---:|---|---:|\n".to_owned();
-    for (name, manifest) in exercises() {
-        let (parts, summary) = (manifest.part.len(), manifest.summary);
-        expected += &format!(
-            "| [`{name}`](exercises/{name}/README.md): {} | {parts} | {summary} | {} |\n",
-            manifest.title, manifest.minutes
-        );
+fn the_page_lists_every_rule() {
+    let mut table = "| rule | what must hold | stage | `--fix` |\n|---|---|---|---|\n".to_owned();
+    for rule in Rule::ALL {
+        let fix = rule.fix().unwrap_or("–");
+        table += &format!("| `{rule}` | {} | {} | {fix} |\n", rule.demand(), rule.stage().name());
     }
-    assert_eq!(table, expected, "the table in README.md");
+    let page = fs::read_to_string(root().join("crates/VERIFY.md")).unwrap();
+    let (_, rest) = page.split_once("<!-- rules:begin -->\n").expect("the page marks its table");
+    let (there, _) = rest.split_once("<!-- rules:end -->").expect("the page ends its table");
+    assert!(there == table, "the table in crates/VERIFY.md must be:\n{table}");
 }

@@ -231,3 +231,47 @@ fn timeless(mut events: Vec<Event>) -> Vec<Event> {
     }
     events
 }
+
+#[cfg(test)]
+mod tests {
+    use report::Prints;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(second: &PartReport, differs: bool) {
+        let Some(suite) = checks::find("attention") else { panic!("there is attention") };
+        let device = DeviceKind::Cpu;
+        let prove = Prove { suite, solution: None, source: None, stub: None, device };
+        let events = |report: &PartReport| vec![Event::Part(report.clone())];
+        let fault = prove.not_repeated(events(&report()), events(second), 7);
+        assert_eq!(fault.is_some(), differs, "{fault:?}");
+        for fault in fault {
+            assert_eq!((fault.rule, fault.part.as_str()), (Rule::SolutionRepeats, "rotary"));
+        }
+    }
+
+    fn report() -> PartReport {
+        PartReport {
+            part: "rotary".to_owned(),
+            verdict: Verdict::Passed,
+            checks_run: 6,
+            checks_declared: 6,
+            finding: None,
+            prints: Prints::default(),
+            millis: 1.0,
+        }
+    }
+
+    #[test]
+    fn a_report_that_differs_in_time_alone_is_repeated() {
+        check(&PartReport { millis: 2.0, ..report() }, false);
+    }
+
+    #[test]
+    fn a_report_that_differs_in_anything_else_is_not() {
+        check(&PartReport { verdict: Verdict::Wrong, ..report() }, true);
+        let prints = Prints { stdout: "0.3".to_owned(), ..Prints::default() };
+        check(&PartReport { prints, ..report() }, true);
+    }
+}

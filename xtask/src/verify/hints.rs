@@ -152,3 +152,33 @@ impl<'ast> Visit<'ast> for Calls {
         syn::visit::visit_path(self, path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::course::Course;
+
+    /// The measure parts our own hints, all of them, from the solutions that they lead to.
+    #[test]
+    fn our_hints_are_far_from_leaks_and_our_solutions_are_leaks() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the clone");
+        let course = Course::read(root).unwrap();
+        let (mut most, mut place) = (0.0, String::new());
+        for exercise in &course.exercises {
+            let bodies = Bodies::read(root, exercise);
+            for part in &exercise.manifest.part {
+                let body = bodies.of(&part.name).expect("every part has a body");
+                let leak = leak::share(&leak::without_comments(&body), &body);
+                assert!(leak > 0.999, "{} leaks only {leak:.2}", part.name);
+                for (n, hint) in part.hints.iter().enumerate() {
+                    let share = leak::share(hint, &body);
+                    if share > most {
+                        (most, place) = (share, format!("{} hint {}", part.name, n + 1));
+                    }
+                }
+            }
+        }
+        println!("the most that a hint holds: {most:.2}, {place}");
+        assert!(most < 0.8 * TOO_MUCH, "{place} holds {most:.2}");
+    }
+}

@@ -44,7 +44,7 @@ pub(super) fn longest(hint: &str, body: &str) -> String {
     pieces[best].concat()
 }
 
-fn without_comments(body: &str) -> String {
+pub(super) fn without_comments(body: &str) -> String {
     let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
     body.lines().map(code).collect::<Vec<_>>().join("\n")
 }

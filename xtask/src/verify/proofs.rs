@@ -7,12 +7,13 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
+    time::Instant,
 };
 
 use anyhow::{Context as _, ensure};
 use report::{Fault, PartProof, ProgramsProof, Proof, Rule};
 
-use super::{Complaint, lines::line_of};
+use super::{Complaint, lines::line_of, load::Load};
 use crate::{course::Exercise, manifest::Device};
 
 /// Everything that was proved of one exercise.
@@ -21,6 +22,8 @@ pub(crate) struct Proved {
     pub(crate) exercise: String,
     pub(crate) parts: Vec<PartProof>,
     pub(crate) programs: Option<ProgramsProof>,
+    /// Whether others were at work on the machine, so that times mean little.
+    pub(crate) was_disturbed: bool,
 }
 
 /// Proves an exercise; every line of the judge's goes to `listener`.
@@ -35,8 +38,14 @@ pub(crate) fn prove(
     listener: &mut dyn FnMut(&str),
 ) -> anyhow::Result<(Proved, Vec<Complaint>)> {
     let name = &exercise.name;
-    let mut proved = Proved { exercise: name.clone(), parts: Vec::new(), programs: None };
+    let (load, begun) = (Load::now(), Instant::now());
     let lines = listen(root, programs, exercise)?;
+    let mut proved = Proved {
+        exercise: name.clone(),
+        parts: Vec::new(),
+        programs: None,
+        was_disturbed: load.is_some_and(|load| load.was_disturbed(begun.elapsed())),
+    };
     let Some(lines) = lines else {
         let sentence = format!(
             "There are no checks for `{name}`; write them in `crates/checks/src/{name}.rs`, and \

@@ -82,7 +82,7 @@ fn complaints(ran: &Ran) -> Vec<String> {
 fn judge(name: &str, case: &Case) -> Vec<String> {
     let clone = sound();
     case.change.iter().for_each(|change| apply(&clone, change));
-    let ran = clone.run(&["verify", "--format", "json"]);
+    let ran = clone.run(&["verify", "--strict", "--format", "json"]);
     let said = complaints(&ran);
     let mut wrong = Vec::new();
     if ran.code != Some(1) || ran.stderr.contains("panicked") {
@@ -102,7 +102,7 @@ fn judge(name: &str, case: &Case) -> Vec<String> {
     }
     if case.mended {
         clone.run(&["verify", "--fix"]);
-        let ran = clone.run(&["verify", "--format", "json"]);
+        let ran = clone.run(&["verify", "--strict", "--format", "json"]);
         if ran.code != Some(0) {
             wrong.push(format!("{name}: --fix leaves {}{}", ran.stdout, ran.stderr));
         }

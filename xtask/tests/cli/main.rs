@@ -294,3 +294,49 @@ fn a_run_killed_at_any_moment_loses_nothing() {
     }
     ends(&clone, &["history", "first"], 0, "before reset");
 }
+
+#[test]
+fn a_damaged_manifest_stands_in_its_own_way_only() {
+    let clone = Clone::new();
+    clone.judge_says(&[part("three", "passed", 4, 4), finished(4)]);
+    clone.write("exercises/first/exercise.toml", "id = 1\n");
+    let says = "exercises/first/exercise.toml:1: invalid type: integer `1`, expected a string";
+    ends(&clone, &["check", "first"], 2, says);
+    ends(&clone, &["check", "second"], 0, "1 of 1 passed");
+    ends(&clone, &["list"], 2, says);
+    ends(&clone, &["list"], 2, " 1  first     damaged");
+    ends(&clone, &["list"], 2, " 2  second    done");
+    ends(&clone, &["list", "--format", "json"], 2, "\"state\":\"damaged\"");
+    ends(&clone, &["stub", "--all", "--check"], 2, says);
+}
+
+#[test]
+fn verify_refuses_what_it_does_not_know() {
+    let clone = Clone::new();
+    ends(
+        &clone,
+        &["verify", "thrid"],
+        2,
+        "There is no exercise `thrid`. There are: first, second.",
+    );
+    ends(&clone, &["verify", "--skip", "taste"], 2, "crates/VERIFY.md lists the rules");
+}
+
+#[test]
+fn what_cannot_be_tried_here_is_no_pass() {
+    let clone = sound::sound();
+    let manifest = clone.read("exercises/first/exercise.toml");
+    let declared = "prerequisites = []\ndevices = [\"cpu\", \"cuda\"]";
+    let manifest = manifest.replace("prerequisites = []", declared);
+    clone.write("exercises/first/exercise.toml", &manifest);
+    let says = "Not looked at: solution-passes of first on cuda: this Wick judges on the CPU only.";
+    ends(&clone, &["verify"], 5, says);
+}
+
+#[test]
+fn a_sound_course_is_said_to_be_so() {
+    let clone = sound::sound();
+    ends(&clone, &["verify"], 0, "Everything holds: 2 exercises");
+    ends(&clone, &["verify", "first"], 0, "Not looked at: report-current");
+    ends(&clone, &["verify", "--matrix"], 0, "  twice   F  x\n  late    .  F\n  1 holds   2 adds");
+}

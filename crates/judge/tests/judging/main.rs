@@ -3,6 +3,7 @@
 
 mod attended;
 mod programs;
+mod proving;
 mod recognition;
 mod repeatable;
 mod runs;

@@ -113,6 +113,7 @@ fn emptied(value: Value) -> Value {
     match value {
         Value::Tensor(raw) => Value::Tensor(RawTensor::new(raw.dtype, &[0], Vec::new())),
         Value::Named(_) => Value::Named(BTreeMap::new()),
+        Value::Numbers(_) => Value::Numbers(BTreeMap::new()),
         Value::Ints(_) => Value::Ints(Vec::new()),
         Value::Texts(_) => Value::Texts(Vec::new()),
         Value::Text(_) => Value::Text(String::new()),
@@ -131,6 +132,9 @@ fn filled(value: Value, number: u8) -> Value {
         Value::Tensor(raw) => Value::Tensor(tensor(raw)),
         Value::Named(set) => {
             Value::Named(set.into_iter().map(|(name, raw)| (name, tensor(raw))).collect())
+        }
+        Value::Numbers(set) => {
+            Value::Numbers(set.into_keys().map(|name| (name, number.into())).collect())
         }
         Value::Ints(ints) => Value::Ints(vec![number.into(); ints.len()]),
         Value::Bytes(bytes) => Value::Bytes(vec![number; bytes.len()]),

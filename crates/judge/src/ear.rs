@@ -1,7 +1,7 @@
 //! What a subject tells of its progress, passed on.
 //!
-//! **Invariant:** of one part no more than a bounded number of reports is passed on, and they change
-//! no verdict.
+//! **Invariant:** of one part no more than a bounded number of reports is passed on, and they
+//! change no verdict.
 
 use std::io;
 

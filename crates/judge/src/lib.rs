@@ -6,6 +6,7 @@
 //! **Invariant:** a learner's code runs only behind [`jail`], never in this process, and nothing
 //! that it prints, returns or exits with becomes a verdict.
 
+mod cell;
 mod ear;
 mod ending;
 mod prints;

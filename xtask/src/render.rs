@@ -149,6 +149,9 @@ fn whole(out: &mut String, page: &Page<'_>, part: &PartReport, finding: &Finding
     line("where", finding.place.as_deref().unwrap_or_default());
     line("at", finding.location.as_deref().unwrap_or_default());
     line("what", &finding.what.join(" "));
+    for (n, each) in finding.each.iter().enumerate() {
+        line(if n == 0 { "each" } else { "" }, each);
+    }
     line("triage", &finding.triage.join(" "));
     if let Some(recognised) = &finding.recognised {
         line("recognised as", &dress.bold(&sentence(&recognised.diagnosis)));

@@ -188,4 +188,10 @@ argument! {
     f64: Arg::Float(number) => *number;
     f32: Arg::Float(number) => *number as f32;
     bool: Arg::Bool(flag) => *flag;
+    // Two numbers that belong together, such as Adam's betas, cross as a tensor of two.
+    (f64, f64): Arg::Tensor(pair) if pair.dims() == [2] => (number(pair, 0)?, number(pair, 1)?);
+}
+
+fn number(numbers: &Tensor, at: usize) -> CandleResult<f64> {
+    numbers.get(at)?.to_scalar()
 }

@@ -19,6 +19,7 @@ pub const VERSION: u32 = 2;
 /// One line of the judge's output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one is made at a time, and written at once")]
 pub enum Event {
     /// Before the first part.
     Started(Started),
@@ -142,6 +143,9 @@ pub struct Finding {
     pub place: Option<String>,
     /// What: whole sentences, the most telling first.
     pub what: Vec<String>,
+    /// How each of several results stands, a line for each; empty if there is only one.
+    #[serde(default)]
+    pub each: Vec<String>,
     /// Relations that hold between what came and what was expected.
     pub triage: Vec<String>,
     /// The known mistake that gives exactly this.

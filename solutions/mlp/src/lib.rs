@@ -9,12 +9,19 @@
 //! weights ← weights − step(gradients) ←──── backward ────────┘
 //! ```
 //!
-//! This file has the functions that a network is made of.
+//! This file has the functions that a network is made of; [`noise`] has those that need random
+//! numbers, [`backward`] differentiates a whole network by hand, and [`optimisers`] take the step.
 //!
 //! Source: Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating
 //! errors", doi:10.1038/323533a0.
 //!
 //! Check your work: `cargo xtask check mlp`.
+
+pub mod backward;
+pub mod noise;
+pub mod optimisers;
+
+use std::f64::consts::PI;
 
 use candle_core::{Result, Tensor, bail};
 use wick::part;
@@ -64,4 +71,132 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         // A bias of length 1 would be stretched without a word.
         Some(bias) => bail!("`bias` has shape {:?}, but there are {d_out} outputs", bias.dims()),
     }
+}
+
+/// Lets what is positive through, and makes all else 0.
+///
+/// # Shapes
+///
+/// | tensor | shape  | dtype          |
+/// |--------|--------|----------------|
+/// | `x`    | any    | `f32` or `f64` |
+/// | result | as `x` | as `x`         |
+///
+/// # Contract
+///
+/// - Gradients flow back to `x`: 1 where it is positive, 0 elsewhere, and 0 where it is exactly 0.
+///   (A kink has no slope; 0 is what everyone has agreed on, except candle, whose own `relu` lets
+///   the whole gradient through there.)
+/// - −∞ becomes 0, and ∞ stays.
+/// - NaN stays NaN: an activation that swallowed it would hide where a network broke.
+/// - `x` may be non-contiguous.
+///
+/// # Example: a negative, a zero, a positive
+///
+/// ```text
+/// x        = [-2, 0, 3]
+/// result   = [ 0, 0, 3]
+/// gradient = [ 0, 0, 1]    (of the sum of the result)
+/// ```
+///
+/// Source: Nair and Hinton (2010), "Rectified Linear Units Improve Restricted Boltzmann Machines".
+#[part(plan = "compare, then choose")]
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    // NaN is not ≤ 0, so it is taken from `x`; `x > 0` would make it 0.
+    x.le(0.0)?.where_cond(&x.zeros_like()?, x)
+}
+
+/// Weighs `x` by how likely a standard normal number is to be below it.
+///
+/// Far from 0 it is [`relu`]; near 0 it bends instead of having a kink.
+///
+/// # Shapes
+///
+/// | tensor | shape  | dtype          |
+/// |--------|--------|----------------|
+/// | `x`    | any    | `f32` or `f64` |
+/// | result | as `x` | as `x`         |
+///
+/// # Contract
+///
+/// - The exact form is `x · Φ(x)`, with `Φ(x) = ½ (1 + erf(x / √2))`.
+/// - With `approximate` it is `½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))`, which GPT-2 was trained
+///   with: weights trained with one form expect that form.
+/// - In both, `gelu(x) − gelu(−x) = x`.
+/// - Values of ±10⁴ give finite results.
+/// - Gradients flow back to `x`.
+/// - `x` may be non-contiguous.
+///
+/// # Example: five of six standard normal numbers are below 1
+///
+/// ```text
+/// x = [0, 1]
+/// exact       = [0, 0.841345]
+/// approximate = [0, 0.841192]
+/// ```
+///
+/// Source: Hendrycks and Gimpel (2016), "Gaussian Error Linear Units", §2, arXiv:1606.08415.
+#[part(plan = "weigh by erf, or by tanh")]
+pub fn gelu(x: &Tensor, approximate: bool) -> Result<Tensor> {
+    let bend = if approximate {
+        let cubic = (x + (x.sqr()? * x)? * 0.044_715)?;
+        (cubic * (2.0 / PI).sqrt())?.tanh()?
+    } else {
+        (x / 2f64.sqrt())?.erf()?
+    };
+    (x * 0.5)? * (bend + 1.0)?
+}
+
+/// Computes how surprised the logits are by the right classes, in nats, on average.
+///
+/// The softmax of a row of logits is what the network believes; its cross entropy is `−ln` of the
+/// belief in the right class.
+///
+/// # Shapes
+///
+/// | tensor    | shape                | dtype                    |
+/// |-----------|----------------------|--------------------------|
+/// | `logits`  | `(batch, n_classes)` | `f32` or `f64`           |
+/// | `targets` | `(batch)`            | `u32`, below `n_classes` |
+/// | result    | `()`                 | as `logits`              |
+///
+/// # Contract
+///
+/// - The loss of a batch is the mean of the losses of its rows.
+/// - Adding one number to all logits of a row changes nothing.
+/// - Logits of ±10⁴ give the loss that they should: 2 · 10⁴ for a confident mistake, not ∞ and
+///   not 20.
+/// - A logit of −∞ rules a class out; for any class but the target's, the loss stays finite.
+/// - Gradients flow back to `logits`.
+/// - `logits` may be non-contiguous.
+///
+/// # Errors
+///
+/// Fails if `logits` and `targets` differ in `batch`, or a target is not below `n_classes`.
+///
+/// # Example: believed at ½, and at ¼
+///
+/// ```text
+/// logits = [[ln 2, 0, 0], [ln 2, 0, 0]]    targets = [0, 1]
+/// beliefs in the targets: ½ and ¼
+/// result = (ln 2 + ln 4) / 2 = 1.039721
+/// ```
+///
+/// Source: Goodfellow, Bengio and Courville (2016), "Deep Learning", §6.2.2.3.
+#[part(plan = "normalise in logs, pick targets, average")]
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let (batch, n_classes) = logits.dims2()?;
+    // `gather` is content with fewer targets than rows, and drops the rest of the batch.
+    if targets.dims() != [batch] {
+        bail!("`targets` has shape {:?}, but `logits` has batch {batch}", targets.dims());
+    }
+    if let Some(target) = targets.to_vec1::<u32>()?.iter().find(|t| **t as usize >= n_classes) {
+        bail!("target {target} is not below the {n_classes} classes of `logits`");
+    }
+    // A row may be moved by anything: moved below 0, its `exp` cannot overflow, and the logarithm
+    // adds up small numbers. The move cancels, so no gradient has to pass through the maximum.
+    let moved = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
+    let chosen = moved.gather(&targets.unsqueeze(1)?, 1)?.squeeze(1)?; // (batch)
+    // −ln softmax = ln Σ exp − logit: no probability is ever made, so none can round to 0.
+    (moved.exp()?.sum(1)?.log()? - chosen)?.mean(0)
 }

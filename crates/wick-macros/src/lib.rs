@@ -11,22 +11,26 @@ use syn::{FnArg, Ident, ItemFn, LitStr, Pat, parse_macro_input, spanned::Spanned
 /// Registers a documented function as a part of its exercise.
 ///
 /// In a solution, `#[part(plan = "scores, scale, mask, softmax")]` also carries the plan that the
-/// stub's `todo!` shows.
+/// stub's `todo!` shows, or `#[part(bug = "scores_not_scaled")]` the name of the private function
+/// whose body the stub shows instead: a broken version, for the learner to mend.
 #[proc_macro_attribute]
 pub fn part(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let mut plan: Option<LitStr> = None;
+    let (mut plan, mut bug): (Option<LitStr>, Option<LitStr>) = (None, None);
     let parser = syn::meta::parser(|meta| {
-        if !meta.path.is_ident("plan") {
-            return Err(meta.error("only `plan = \"…\"` may be given"));
+        if meta.path.is_ident("plan") {
+            plan = Some(meta.value()?.parse()?);
+        } else if meta.path.is_ident("bug") {
+            bug = Some(meta.value()?.parse()?);
+        } else {
+            return Err(meta.error("only `plan = \"…\"` or `bug = \"…\"` may be given"));
         }
-        plan = Some(meta.value()?.parse()?);
         Ok(())
     });
     parse_macro_input!(attribute with parser);
     let function = parse_macro_input!(item as ItemFn);
-    match parameters(&function) {
-        Ok(parameters) => register(&function, &parameters).into(),
-        Err(error) => {
+    match (parameters(&function), bug.map(|bug| bug.parse::<Ident>()).transpose()) {
+        (Ok(parameters), Ok(bug)) => register(&function, &parameters, bug.as_ref()).into(),
+        (Err(error), _) | (_, Err(error)) => {
             let error = error.to_compile_error();
             quote!(#function #error).into()
         }
@@ -55,16 +59,23 @@ fn says_todo(tokens: TokenStream) -> bool {
     })
 }
 
-fn register(function: &ItemFn, parameters: &[Ident]) -> proc_macro2::TokenStream {
+fn register(
+    function: &ItemFn,
+    parameters: &[Ident],
+    bug: Option<&Ident>,
+) -> proc_macro2::TokenStream {
     let name = &function.sig.ident;
     let text = name.to_string();
     let labels = parameters.iter().map(Ident::to_string);
     let call = format_ident!("__call_{name}");
     // Until a body is written, its parameters are unused; that is no news to the learner.
     let quiet = is_todo(function).then(|| quote!(#[allow(unused_variables)]));
+    // The broken version is there for the stub; naming it keeps rustc from calling it unused.
+    let bug = bug.map(|bug| quote!(const _: () = { let _ = #bug; };));
     quote! {
         #quiet
         #function
+        #bug
 
         const _: () = {
             fn #call(args: &[::wick::Arg]) -> ::wick::Outputs {

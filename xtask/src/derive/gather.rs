@@ -1,11 +1,14 @@
 //! Gathers the items of a file into [`Nodes`], saying of each what decides over it.
 
-use syn::{ImplItem, Item, ItemFn, Visibility, spanned::Spanned as _, visit::Visit as _};
+use quote::ToTokens as _;
+use syn::{
+    ImplItem, Item, ItemFn, Signature, Visibility, spanned::Spanned as _, visit::Visit as _,
+};
 
 use super::{
     cut, imports,
-    nodes::{At, Kind, Node, Nodes},
-    plan::{self, Part},
+    nodes::{At, Bug, Kind, Node, Nodes},
+    plan::{self, Part, Shows},
     refs::Refs,
 };
 
@@ -15,12 +18,15 @@ struct Place<'a> {
     file: usize,
     text: &'a str,
     parent: Option<usize>,
+    /// The items of the file or module that is being gathered.
+    siblings: &'a [Item],
 }
 
 impl Nodes {
     /// Adds the items of one file.
     pub(crate) fn gather(&mut self, file: usize, text: &str, ast: &syn::File) -> Result<(), At> {
-        ast.items.iter().try_for_each(|item| self.item(Place { file, text, parent: None }, item))
+        let place = Place { file, text, parent: None, siblings: &ast.items };
+        ast.items.iter().try_for_each(|item| self.item(place, item))
     }
 
     fn item(&mut self, place: Place<'_>, item: &Item) -> Result<(), At> {
@@ -58,12 +64,19 @@ impl Nodes {
     fn function(&mut self, place: Place<'_>, node: Node, function: &ItemFn) -> Result<(), At> {
         let names = vec![function.sig.ident.to_string()];
         if let Some(part) = plan::part(&function.attrs, place.text)? {
+            let broken = match &part.shows {
+                Shows::Bug(name) => Some(place.broken(function, name, part.line)?),
+                Shows::Plan(_) => None,
+            };
             let refs = Refs::of(|refs| {
                 function.attrs.iter().for_each(|attribute| refs.visit_attribute(attribute));
                 refs.visit_signature(&function.sig);
+                broken.iter().for_each(|broken| refs.visit_block(&broken.block));
             });
-            let kind = Kind::Part { changes: part_changes(place.text, function, part) };
-            self.all.push(Node { names, refs, kind, ..node });
+            let bug =
+                broken.map(|broken| Bug { name: broken.sig.ident.to_string(), line: part.line });
+            let changes = part_changes(place.text, function, part, broken);
+            self.all.push(Node { names, refs, kind: Kind::Part { changes, bug }, ..node });
             return Ok(());
         }
         if matches!(function.vis, Visibility::Public(_)) {
@@ -114,7 +127,8 @@ impl Nodes {
         let kind = if public { Kind::Root { body: false } } else { Kind::Module };
         let parent = Some(self.all.len());
         self.all.push(Node { names, kind, ..node });
-        items.iter().try_for_each(|item| self.item(Place { parent, ..place }, item))
+        let place = Place { parent, siblings: items, ..place };
+        items.iter().try_for_each(|item| self.item(place, item))
     }
 
     fn implementation(
@@ -139,7 +153,40 @@ impl Nodes {
     }
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// The broken version of a part, which must look the same from outside.
+    fn broken(self, part: &ItemFn, name: &str, line: usize) -> Result<&'a ItemFn, At> {
+        let named = |item: &'a Item| match item {
+            Item::Fn(function) if function.sig.ident == name => Some(function),
+            _ => None,
+        };
+        let broken = self.siblings.iter().find_map(named).ok_or_else(|| {
+            let message = format!(
+                "there is no function `{name}` beside this part; write the broken version under \
+                 that name, private, in the same file"
+            );
+            At::new(line, message)
+        })?;
+        let line = broken.sig.span().start().line;
+        if !matches!(broken.vis, Visibility::Inherited)
+            || plan::part(&broken.attrs, self.text)?.is_some()
+        {
+            return Err(At::new(
+                line,
+                "a broken version is private and no part; learners see its body only",
+            ));
+        }
+        let renamed = Signature { ident: part.sig.ident.clone(), ..broken.sig.clone() };
+        if tokens(&renamed) != tokens(&part.sig) {
+            let message = format!(
+                "`{name}` has other parameters or another result than `{}`; make them the same",
+                part.sig.ident
+            );
+            return Err(At::new(line, message));
+        }
+        Ok(broken)
+    }
+
     fn blank(self) -> Node {
         Node {
             file: self.file,
@@ -181,16 +228,28 @@ impl Place<'_> {
     }
 }
 
+/// A signature without its layout.
+fn tokens(signature: &Signature) -> String {
+    signature.to_token_stream().to_string()
+}
+
 /// What changes in the text of a part: its attribute and its body.
 fn part_changes(
     text: &str,
     function: &ItemFn,
     part: Part,
+    broken: Option<&ItemFn>,
 ) -> [(std::ops::Range<usize>, String); 2] {
     let body = function.block.span().byte_range();
     let pad = " ".repeat(cut::indent(text, function.sig.span().byte_range().start));
-    let todo = format!("{{\n{pad}    todo!(\"{}\")\n{pad}}}", part.plan);
-    [(part.range, part.meta), (body, todo)]
+    let shown = match (part.shows, broken) {
+        (Shows::Plan(plan), _) => format!("{{\n{pad}    todo!(\"{plan}\")\n{pad}}}"),
+        (Shows::Bug(_), broken) => {
+            let broken = broken.map(|broken| &text[broken.block.span().byte_range()]);
+            broken.unwrap_or_default().to_owned()
+        }
+    };
+    [(part.range, part.meta), (body, shown)]
 }
 
 /// Whether a line above says `// given` or `// given: why`.

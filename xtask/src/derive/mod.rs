@@ -5,6 +5,9 @@
 //!
 //! - `#[part(plan = "scores, scale, mask, softmax")]` becomes `#[part]`, and the body of its
 //!   function `todo!("scores, scale, mask, softmax")`. A plan has two to six words.
+//! - `#[part(bug = "scores_not_scaled")]` becomes `#[part]`, and the body that of the private
+//!   function `scores_not_scaled` beside it, for the learner to mend; that function goes. Name it
+//!   as the impostor that makes the same mistake: the stub must fail as that one does.
 //! - Public items stay as they are, and so does everything under a line `// given` (or
 //!   `// given: why`). A public function that is no part must say `// given`: its body is shown.
 //! - Private items stay only if something that stays refers to them; `impl` blocks stay with their
@@ -68,6 +71,13 @@ pub(crate) fn derive(sources: &[Source]) -> Result<Vec<String>, Fault> {
             .map_err(|at| fault(&sources[file_idx], at.line, at.message))?;
     }
     nodes.settle();
+    if let Some((file_idx, bug)) = nodes.betrayed() {
+        let message = format!(
+            "code that learners see calls `{}`, whose name tells them the mistake; call the part",
+            bug.name
+        );
+        return Err(fault(&sources[file_idx], bug.line, message));
+    }
     Ok(sources.iter().enumerate().map(|(idx, source)| nodes.cut(idx, &source.text)).collect())
 }
 

@@ -42,12 +42,20 @@ pub(crate) struct Node {
     pub(crate) stays: bool,
 }
 
+/// The broken version that a part's stub shows.
+#[derive(Clone, Debug)]
+pub(crate) struct Bug {
+    pub(crate) name: String,
+    /// Where the part says so.
+    pub(crate) line: usize,
+}
+
 /// What decides over a node.
 pub(crate) enum Kind {
     /// Stays, come what may; `body` says that it shows code.
     Root { body: bool },
     /// Stays with these texts in place of others.
-    Part { changes: [(Range<usize>, String); 2] },
+    Part { changes: [(Range<usize>, String); 2], bug: Option<Bug> },
     /// Goes, come what may.
     Test,
     /// Stays if its name is used.
@@ -136,6 +144,15 @@ impl Nodes {
         }
     }
 
+    /// A broken version whose name, and so what is wrong with it, would be in a stub.
+    pub(crate) fn betrayed(&self) -> Option<(usize, &Bug)> {
+        self.all.iter().find_map(|node| {
+            let Kind::Part { bug: Some(bug), .. } = &node.kind else { return None };
+            let shown = |other: &&Node| other.stays && other.names.contains(&bug.name);
+            self.all.iter().find(shown).map(|_| (node.file, bug))
+        })
+    }
+
     /// The stub of one file.
     pub(crate) fn cut(&self, file: usize, text: &str) -> String {
         let mut changes = Vec::new();
@@ -143,7 +160,7 @@ impl Nodes {
             match &node.kind {
                 Kind::Leaf => {}
                 _ if !node.stays => changes.push(Change::Remove(node.range.clone())),
-                Kind::Part { changes: both } => changes.extend(
+                Kind::Part { changes: both, .. } => changes.extend(
                     both.iter().map(|(range, with)| Change::Replace(range.clone(), with.clone())),
                 ),
                 Kind::Use { item, indent } => changes.extend(self.prune(idx, item, *indent)),
@@ -170,6 +187,12 @@ impl Nodes {
 impl Node {
     /// Whether it has a body that a learner sees.
     fn shows_code(&self) -> bool {
-        matches!(self.kind, Kind::Root { body: true } | Kind::Member | Kind::Named)
+        matches!(
+            self.kind,
+            Kind::Root { body: true }
+                | Kind::Member
+                | Kind::Named
+                | Kind::Part { bug: Some(_), .. }
+        )
     }
 }

@@ -1,8 +1,12 @@
-//! Reads the plan out of `#[part(plan = "…")]`, and what the attribute is without it.
+//! Reads `#[part(plan = "…")]` or `#[part(bug = "…")]`, and what the attribute is without it.
 
 use syn::{Meta, Token, punctuated::Punctuated, spanned::Spanned as _};
 
 use super::nodes::At;
+
+/// The arguments that a stub's attribute goes without.
+const PLAN: &str = "plan";
+const BUG: &str = "bug";
 
 /// The fewest and the most words that a plan may have.
 const WORDS: std::ops::RangeInclusive<usize> = 2..=6;
@@ -10,19 +14,29 @@ const WORDS: std::ops::RangeInclusive<usize> = 2..=6;
 /// A `#[part]` of a solution.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// What the stub's `todo!` says.
-    pub(crate) plan: String,
+    pub(crate) shows: Shows,
     /// What the attribute becomes, without `#[` and `]`.
     pub(crate) meta: String,
     /// Where the old one stands.
     pub(crate) range: std::ops::Range<usize>,
+    /// Its line.
+    pub(crate) line: usize,
+}
+
+/// What a stub shows in place of a part's body.
+#[derive(Debug)]
+pub(crate) enum Shows {
+    /// A `todo!` with this text.
+    Plan(String),
+    /// The body of this private function: a broken version, for the learner to mend.
+    Bug(String),
 }
 
 /// The part attribute among `attributes`, if there is one.
 ///
 /// # Errors
 ///
-/// Fails if it has no plan, or one that has not two to six words.
+/// Fails if it has neither plan nor bug, or both, or a plan that has not two to six words.
 pub(crate) fn part(attributes: &[syn::Attribute], text: &str) -> Result<Option<Part>, At> {
     let Some(attribute) = attributes.iter().find(|attribute| is_part(attribute)) else {
         return Ok(None);
@@ -33,21 +47,34 @@ pub(crate) fn part(attributes: &[syn::Attribute], text: &str) -> Result<Option<P
     let arguments = list
         .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
         .map_err(|error| At::new(line, format!("cannot read this attribute: {error}")))?;
-    let plan = arguments.iter().find_map(plan_text).ok_or_else(missing)?;
-    let n_words = plan.split_whitespace().count();
-    if !WORDS.contains(&n_words) || plan.contains(['{', '}', '"', '\\']) {
-        let message = "a plan has two to six plain words, without braces or quotes";
-        return Err(At::new(line, format!("{message}; this one is {plan:?}")));
-    }
+    let find = |name: &str| arguments.iter().find_map(|argument| text_of(argument, name));
+    let shows = match (find(PLAN), find(BUG)) {
+        (Some(plan), None) => Shows::Plan(well_worded(plan, line)?),
+        (None, Some(bug)) => Shows::Bug(bug),
+        (None, None) => return Err(missing()),
+        (Some(_), Some(_)) => {
+            let message = "a stub shows either a plan or a broken version; give `plan` or `bug`";
+            return Err(At::new(line, message));
+        }
+    };
     let kept: Vec<_> = arguments
         .iter()
-        .filter(|argument| !argument.path().is_ident("plan"))
+        .filter(|argument| ![PLAN, BUG].iter().any(|ours| argument.path().is_ident(ours)))
         .map(|argument| &text[argument.span().byte_range()])
         .collect();
     let path = &text[list.path.span().byte_range()];
     let meta =
         if kept.is_empty() { path.to_owned() } else { format!("{path}({})", kept.join(", ")) };
-    Ok(Some(Part { plan, meta, range: attribute.meta.span().byte_range() }))
+    Ok(Some(Part { shows, meta, range: attribute.meta.span().byte_range(), line }))
+}
+
+fn well_worded(plan: String, line: usize) -> Result<String, At> {
+    let n_words = plan.split_whitespace().count();
+    if !WORDS.contains(&n_words) || plan.contains(['{', '}', '"', '\\']) {
+        let message = "a plan has two to six plain words, without braces or quotes";
+        return Err(At::new(line, format!("{message}; this one is {plan:?}")));
+    }
+    Ok(plan)
 }
 
 /// Whether this is `#[part]` or `#[wick::part]`, with or without arguments.
@@ -55,9 +82,9 @@ pub(crate) fn is_part(attribute: &syn::Attribute) -> bool {
     attribute.path().segments.last().is_some_and(|segment| segment.ident == "part")
 }
 
-fn plan_text(argument: &Meta) -> Option<String> {
+fn text_of(argument: &Meta, name: &str) -> Option<String> {
     let Meta::NameValue(pair) = argument else { return None };
-    if !pair.path.is_ident("plan") {
+    if !pair.path.is_ident(name) {
         return None;
     }
     match &pair.value {

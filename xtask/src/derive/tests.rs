@@ -214,6 +214,60 @@ fn files_of_one_exercise_see_each_other() {
     assert_eq!(stubs, [lib.text, "pub(crate) fn turn() {}\n".to_owned()]);
 }
 
+/// A part to mend, its broken version, and what only one of the two needs.
+const BUGGY: &str = "use std::{cmp, fmt, io};\n\n/// Scales it down.\n#[part(bug = \
+                     \"not_scaled\")]\npub fn f(x: f64, out: &mut dyn fmt::Write) -> f64 {\n    \
+                     io::sink();\n    x / right(4.0)\n}\n\n/// Forgets the root.\nfn \
+                     not_scaled(x: f64, out: &mut dyn fmt::Write) -> f64 {\n    // One step \
+                     after the other.\n    let low = cmp::min(1, 2);\n    \
+                     shared(x)\n}\n\nfn right(x: f64) -> f64 {\n    x.sqrt()\n}\n\nfn \
+                     shared(x: f64) -> f64 {\n    x\n}\n";
+
+#[test]
+fn a_bug_is_shown_in_place_of_the_body_and_not_named() {
+    check(
+        BUGGY,
+        "use std::{cmp, fmt};\n\n/// Scales it down.\n#[part]\npub fn f(x: f64, out: &mut dyn \
+         fmt::Write) -> f64 {\n    // One step after the other.\n    let low = cmp::min(1, \
+         2);\n    shared(x)\n}\n\nfn shared(x: f64) -> f64 {\n    x\n}\n",
+    );
+}
+
+#[test]
+fn a_bug_keeps_unnamed_imports_and_its_module() {
+    check(
+        "mod inner {\n    use std::fmt::Write as _;\n\n    #[part(bug = \"late\", cost = \
+         1)]\n    pub fn f(out: &mut String) {}\n\n    fn late(out: &mut String) {\n        let \
+         _ = write!(out, \"a\");\n    }\n}\n",
+        "mod inner {\n    use std::fmt::Write as _;\n\n    #[part(cost = 1)]\n    pub fn f(out: \
+         &mut String) {\n        let _ = write!(out, \"a\");\n    }\n}\n",
+    );
+}
+
+#[test]
+fn bugs_that_cannot_be_shown_are_refused() {
+    let bug = |line, wrong: &str, right: &str, says| {
+        check_fault(&BUGGY.replace(wrong, right), line, says)
+    };
+    bug(4, "fn not_scaled(", "fn other(", "no function `not_scaled` beside this part");
+    bug(11, "fn not_scaled(x: f64", "fn not_scaled(y: f64", "other parameters");
+    bug(11, "fn not_scaled(", "pub fn not_scaled(", "is private and no part");
+    bug(4, "bug = ", "plan = \"two words\", bug = ", "give `plan` or `bug`");
+    bug(4, "    shared(x)", "    not_scaled(x, out)", "whose name tells them the mistake");
+}
+
+#[test]
+fn given_methods_stay_with_their_mark() {
+    check(
+        "/// Holds.\npub struct Cache;\n\nimpl Cache {\n    // given: you will need it\n    fn \
+         len(&self) -> usize {\n        0\n    }\n\n    fn gone(&self) {}\n}\n\n// given: the \
+         slopes\nconst SLOPES: [f64; 2] = [0.5, 0.25];\n",
+        "/// Holds.\npub struct Cache;\n\nimpl Cache {\n    // given: you will need it\n    fn \
+         len(&self) -> usize {\n        0\n    }\n}\n\n// given: the slopes\nconst SLOPES: \
+         [f64; 2] = [0.5, 0.25];\n",
+    );
+}
+
 #[test]
 fn faults_name_the_line_and_the_mend() {
     check_fault("\n#[part]\npub fn f() {}\n", 2, "has no plan");

@@ -1,10 +1,14 @@
-//! Solutions pass across the real border, every time alike, and stubs are not started.
+//! Solutions pass across the real border, every time alike, and stubs are not started, or fail as
+//! the broken version that they show must.
 
-use checks::{SUITES, Suite};
-use report::{Event, Verdict};
+use std::{collections::BTreeMap, fs};
+
+use checks::{Part, SUITES, Suite};
+use report::{Event, PartReport, Verdict};
+use syn::{Item, LitStr};
 
 use crate::{
-    programs::solution,
+    programs::{root, solution},
     runs::{SEEDS, judge_program, none, part_reports},
 };
 
@@ -51,11 +55,69 @@ fn every_solution_passes_and_repeats_itself() {
 }
 
 #[test]
-fn every_stub_is_not_started() {
+fn every_stub_is_not_started_or_fails_as_its_bug_does() {
     let mut found = Vec::new();
     for suite in SUITES {
         let events = judge_program(suite.exercise, suite.exercise, &[], 1);
-        found.extend(complaints(suite, &events, Verdict::NotStarted));
+        let bugs = bugs(suite.exercise);
+        if bugs.is_empty() {
+            found.extend(complaints(suite, &events, Verdict::NotStarted));
+            continue;
+        }
+        for (report, part) in part_reports(&events).iter().zip(suite.parts) {
+            match bugs.get(part.name) {
+                Some(bug) => found.extend(not_as_its_bug(part, bug, report)),
+                None if report.verdict == Verdict::NotStarted => {}
+                None => found.push(format!("{}::{} is started", suite.exercise, part.name)),
+            }
+        }
     }
     none(&found);
+}
+
+/// Says what is wrong if a stub's broken version fails elsewhere than the impostor of its name.
+fn not_as_its_bug(part: &Part, bug: &str, report: &PartReport) -> Option<String> {
+    let Some(impostor) = part.impostors.iter().find(|impostor| impostor.name == bug) else {
+        return Some(format!("`{bug}` is no impostor of {}; name the bug as one", part.name));
+    };
+    let failed = report.finding.as_ref().map(|finding| finding.check.as_str());
+    let recognised = report.finding.as_ref().and_then(|finding| finding.recognised.as_ref());
+    let recognised = recognised.map(|known| known.impostor.as_str());
+    let is_as_told = failed == Some(impostor.caught_by) && recognised == Some(bug);
+    (!is_as_told)
+        .then(|| format!("{}: `{bug}` fails {failed:?} and is taken for {recognised:?}", part.name))
+}
+
+/// The broken versions that an exercise's stub shows, by part: `#[part(bug = "…")]`.
+fn bugs(exercise: &str) -> BTreeMap<String, String> {
+    let mut folders = vec![root().join("solutions").join(exercise).join("src")];
+    let mut found = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let file = syn::parse_file(&fs::read_to_string(path).unwrap()).unwrap();
+                found.extend(file.items.iter().filter_map(bug));
+            }
+        }
+    }
+    found
+}
+
+/// Name of a part and of its bug.
+fn bug(item: &Item) -> Option<(String, String)> {
+    let Item::Fn(function) = item else { return None };
+    let part = function.attrs.iter().find(|attribute| attribute.path().is_ident("part"))?;
+    let mut bug = None;
+    part.parse_nested_meta(|meta| {
+        let text: LitStr = meta.value()?.parse()?;
+        if meta.path.is_ident("bug") {
+            bug = Some(text.value());
+        }
+        Ok(())
+    })
+    .ok()?;
+    Some((function.sig.ident.to_string(), bug?))
 }

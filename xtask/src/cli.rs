@@ -3,6 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use report::Rule;
 
+use crate::scaffold::Template;
+
 /// Graded machine-learning exercises: edit, check, understand.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Diff(Diff),
     /// Shows the reference solution.
     Solution(Solution),
+    /// Makes a new exercise from a template (for instructors).
+    New(New),
     /// Derives the stubs from the solutions (for instructors).
     Stub(Stub),
     /// Proves that exercises are sound and their checks strong (for instructors).
@@ -131,6 +135,18 @@ pub(crate) struct Solution {
     /// Show it although it is not passed.
     #[arg(long)]
     pub(crate) i_give_up: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct New {
+    /// What to call it, in snake case: `layer_norm_by_hand`.
+    pub(crate) name: String,
+    /// What to start from.
+    #[arg(long, value_enum, default_value = "function")]
+    pub(crate) template: Template,
+    /// What to call its part, the function that learners write.
+    #[arg(long)]
+    pub(crate) part: Option<String>,
 }
 
 #[derive(Args)]

@@ -5,6 +5,7 @@ mod diff;
 mod hint;
 mod history;
 mod list;
+mod new;
 mod next;
 mod reset;
 mod solution;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(flags) => history::restore(&course, &flags),
         Command::Diff(flags) => diff::run(&course, &flags),
         Command::Solution(flags) => solution::run(&course, &flags),
+        Command::New(flags) => new::run(&course, &flags),
         Command::Stub(flags) => stub::run(&course, &flags),
         Command::Bench(bench) => match bench.what {
             What::Loop { runs, cold } => bench::run(&course, runs, cold),

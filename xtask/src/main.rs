@@ -21,6 +21,7 @@ mod manifest;
 mod outcome;
 mod place;
 mod render;
+mod scaffold;
 mod state;
 mod store;
 mod text;
@@ -33,8 +34,11 @@ use clap::Parser as _;
 use crate::{cli::Cli, exit::Exit};
 
 fn main() -> ExitCode {
-    // Everything is saved in one step, so there is nothing to tidy up.
-    let _ = ctrlc::set_handler(|| std::process::exit(Exit::Interrupted as i32));
+    // Everything is saved in one step, so there is nothing to tidy up but half a new exercise.
+    let _ = ctrlc::set_handler(|| {
+        scaffold::undo();
+        std::process::exit(Exit::Interrupted as i32)
+    });
     let exit = commands::run(Cli::parse()).unwrap_or_else(|error| {
         let exit = exit::of(&error);
         anstream::eprintln!("{}", exit::sentence(&error, exit));

@@ -13,21 +13,25 @@
 
 mod args;
 mod array;
-pub mod attention;
 mod compare;
 mod generator;
 mod gradient;
 mod local;
-pub mod mlp;
 mod named;
 mod rule;
 pub mod strength;
 mod subject;
 mod suite;
-pub mod tensors;
 mod tolerance;
 mod triage;
 mod trial;
+
+// One module an exercise, in the order of their names; `cargo xtask new` enters them here.
+// exercises:begin
+pub mod attention;
+pub mod mlp;
+pub mod tensors;
+// exercises:end
 
 pub use array::Array;
 pub use generator::{Generator, STREAM_VERSION};
@@ -40,8 +44,14 @@ pub use suite::{Alternative, Check, Impostor, Kind, Part, Suite};
 pub use tolerance::Tolerance;
 pub use trial::{Margin, Trial};
 
-/// Every exercise that can be judged, in no particular order.
-pub const SUITES: &[&Suite] = &[&attention::SUITE, &mlp::SUITE, &tensors::SUITE];
+/// Every exercise that can be judged, in the order of their names.
+pub const SUITES: &[&Suite] = &[
+    // suites:begin
+    &attention::SUITE,
+    &mlp::SUITE,
+    &tensors::SUITE,
+    // suites:end
+];
 
 /// Finds an exercise's suite.
 #[must_use]

@@ -71,7 +71,9 @@ impl Nodes {
             let refs = Refs::of(|refs| {
                 function.attrs.iter().for_each(|attribute| refs.visit_attribute(attribute));
                 refs.visit_signature(&function.sig);
-                broken.iter().for_each(|broken| refs.visit_block(&broken.block));
+                if let Some(broken) = broken {
+                    refs.visit_block(&broken.block);
+                }
             });
             let bug =
                 broken.map(|broken| Bug { name: broken.sig.ident.to_string(), line: part.line });

@@ -247,7 +247,7 @@ fn a_bug_keeps_unnamed_imports_and_its_module() {
 #[test]
 fn bugs_that_cannot_be_shown_are_refused() {
     let bug = |line, wrong: &str, right: &str, says| {
-        check_fault(&BUGGY.replace(wrong, right), line, says)
+        check_fault(&BUGGY.replace(wrong, right), line, says);
     };
     bug(4, "fn not_scaled(", "fn other(", "no function `not_scaled` beside this part");
     bug(11, "fn not_scaled(x: f64", "fn not_scaled(y: f64", "other parameters");

@@ -5,7 +5,12 @@ mod broken;
 mod clone;
 mod sound;
 
-use std::{fs, process::Stdio, thread, time::Duration};
+use std::{
+    fs,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use clone::{Clone, STUB, finished, part};
 
@@ -277,11 +282,15 @@ fn two_runs_at_once_say_so() {
 fn a_run_killed_at_any_moment_loses_nothing() {
     let clone = Clone::new();
     clone.judge_says(&[part("one", "passed", 4, 4), part("two", "passed", 5, 5), finished(9)]);
+    // Kills are spread over the time that a run takes here and now.
+    let begun = Instant::now();
+    ends(&clone, &["reset", "first"], 0, "");
+    let whole_run = begun.elapsed();
     for round in 0..40 {
         let text = format!("// round {round}\n");
         clone.write("exercises/first/src/lib.rs", &text);
         let mut run = clone.command(&["reset", "first"]).stdout(Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_micros(400 * round));
+        thread::sleep(whole_run * round / 40);
         run.kill().unwrap();
         run.wait().unwrap();
         // Whatever was reached: the text is in place, or in the newest snapshot.

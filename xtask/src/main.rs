@@ -36,7 +36,9 @@ use crate::{cli::Cli, exit::Exit};
 fn main() -> ExitCode {
     // Everything is saved in one step, so there is nothing to tidy up but half a new exercise.
     let _ = ctrlc::set_handler(|| {
-        scaffold::undo();
+        if scaffold::interrupt() {
+            anstream::eprintln!("\nInterrupted; nothing of the new exercise is kept.");
+        }
         std::process::exit(Exit::Interrupted as i32)
     });
     let exit = commands::run(Cli::parse()).unwrap_or_else(|error| {

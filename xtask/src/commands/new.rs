@@ -34,6 +34,7 @@ pub(crate) fn run(course: &Course, flags: &New) -> anyhow::Result<Exit> {
 
 /// Takes everything back, and says so.
 fn without_trace(error: &anyhow::Error, names: &Names) -> anyhow::Error {
+    scaffold::yield_to_interrupt();
     let left = scaffold::undo();
     let exit = exit::of(error);
     let sentence = error.to_string();

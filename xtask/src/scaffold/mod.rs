@@ -11,7 +11,7 @@ mod templates;
 use std::path::Path;
 
 pub(crate) use names::Names;
-pub(crate) use steps::{create, keep, settle, undo};
+pub(crate) use steps::{create, interrupt, keep, settle, undo, yield_to_interrupt};
 pub(crate) use templates::{NewExercise, Template};
 
 /// A file that is there and gets another line.

@@ -6,7 +6,11 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
 };
 
 use anyhow::Context as _;
@@ -15,6 +19,9 @@ use crate::store;
 
 /// What was done so far, for the handler of Ctrl-C to see as well.
 static STEPS: Mutex<Vec<Step>> = Mutex::new(Vec::new());
+
+/// Whether Ctrl-C came; cargo gets it too, and its end is then no news.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 enum Step {
     CreatedFolder(PathBuf),
@@ -55,6 +62,21 @@ pub(crate) fn keep(path: &Path) -> anyhow::Result<()> {
     let bytes = fs::read(path).with_context(reading)?;
     steps().push(Step::Replaced(path.to_owned(), bytes));
     Ok(())
+}
+
+/// Undoes every step, because somebody pressed Ctrl-C; says whether there was one.
+pub(crate) fn interrupt() -> bool {
+    INTERRUPTED.store(true, SeqCst);
+    let had_steps = !steps().is_empty();
+    undo();
+    had_steps
+}
+
+/// After Ctrl-C, leaves the last word to its handler, which ends the process.
+pub(crate) fn yield_to_interrupt() {
+    while INTERRUPTED.load(SeqCst) {
+        thread::park();
+    }
 }
 
 /// Keeps what was done.

@@ -100,7 +100,7 @@ pub(super) const SAMPLE_PART: Part = Part {
             diagnosis: "`gate.bias` is added to the value as well; it belongs to the gate alone",
             caught_by: "value_weight_scales_the_result",
             answer: answer!(|weights: &Weights, x: &Tensor| {
-                let value = biased(project(weights, "value", x)?, weights.find("gate.bias"))?;
+                let value = biased(&project(weights, "value", x)?, weights.find("gate.bias"))?;
                 ops::sigmoid(&project(weights, "gate", x)?)? * value
             }),
         },
@@ -153,7 +153,7 @@ pub(super) const SAMPLE_PART: Part = Part {
                 let products = x.unsqueeze(1)?.broadcast_mul(weights.get(name)?)?;
                 products.sum(2) // (batch, d_out)
             };
-            let gate = biased(project("gate.weight")?, weights.find("gate.bias"))?;
+            let gate = biased(&project("gate.weight")?, weights.find("gate.bias"))?;
             let closing = (gate.neg()?.exp()? + 1.0)?;
             project("value.weight")? / closing
         }),
@@ -280,9 +280,9 @@ fn gated(weights: &Weights, x: &Tensor) -> Result<Tensor> {
 
 fn project(weights: &Weights, name: &str, x: &Tensor) -> Result<Tensor> {
     let weight = weights.get(&format!("{name}.weight"))?;
-    biased(x.contiguous()?.matmul(&weight.t()?)?, weights.find(&format!("{name}.bias")))
+    biased(&x.contiguous()?.matmul(&weight.t()?)?, weights.find(&format!("{name}.bias")))
 }
 
-fn biased(x: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+fn biased(x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     bias.map_or(Ok(x.clone()), |bias| x.broadcast_add(bias))
 }

@@ -38,9 +38,8 @@ enum Message {
         executable: Option<PathBuf>,
         fresh: bool,
     },
-    CompilerMessage {
-        message: Diagnostic,
-    },
+    #[serde(rename = "compiler-message")]
+    Said { message: Diagnostic },
     #[serde(other)]
     Other,
 }
@@ -200,7 +199,7 @@ fn follow(heard: &Receiver<Heard>, root: &Path, packages: &[&str], shows: bool) 
                     bar.set_message(target.name);
                 }
             }
-            Ok(Heard::Message(Message::CompilerMessage { message })) => {
+            Ok(Heard::Message(Message::Said { message })) => {
                 survey.diagnostics.push(message);
             }
             Ok(Heard::Message(Message::Other)) | Err(RecvTimeoutError::Timeout) => {}

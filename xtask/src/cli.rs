@@ -163,6 +163,7 @@ pub(crate) struct Stub {
 }
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Verify {
     /// Look at one exercise only; rules about the course as a whole are looked at all the same.
     pub(crate) name: Option<String>,

@@ -14,14 +14,14 @@ fn root() -> &'static Path {
 
 /// Where cargo put this test, it finds everything else already built.
 fn target() -> PathBuf {
-    let test = env::current_exe().unwrap();
+    let test = env::current_exe().expect("a test has a place");
     test.ancestors().nth(3).expect("tests lie in target/debug/deps").to_owned()
 }
 
 fn verify(arguments: &[&str]) -> Output {
     let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
     xtask.arg("verify").args(arguments).current_dir(root()).env("CARGO_TARGET_DIR", target());
-    xtask.output().unwrap()
+    xtask.output().expect("xtask can be started")
 }
 
 #[track_caller]

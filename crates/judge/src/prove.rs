@@ -3,7 +3,11 @@
 //! **Invariant:** a proof that says nothing of a rule has looked at it; what could not be looked
 //! at is a fault.
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use checks::{Part, Suite, strength};
@@ -78,7 +82,7 @@ impl Prove {
         Ok(Some(Fault { rule: Rule::ImpostorRecognised, part, about: name.to_owned(), sentence }))
     }
 
-    fn programs(&self, solution: &PathBuf) -> anyhow::Result<ProgramsProof> {
+    fn programs(&self, solution: &Path) -> anyhow::Result<ProgramsProof> {
         let mut proof = ProgramsProof {
             device: format!("{:?}", self.device).to_lowercase(),
             seeds: strength::SEEDS.to_vec(),
@@ -89,7 +93,7 @@ impl Prove {
         };
         let mut least: BTreeMap<String, f64> = BTreeMap::new();
         for seed in strength::SEEDS {
-            let runs = [(); 2].map(|()| self.judge(Who::Program(solution.clone()), seed));
+            let runs = [(); 2].map(|()| self.judge(Who::Program(solution.to_owned()), seed));
             let [first, second] = runs;
             let (first, second) = (first?, second?);
             for report in parts(&first).into_iter().chain(parts(&second)) {
@@ -113,7 +117,7 @@ impl Prove {
     }
 
     /// Asks the solution once more, for how much of each tolerance it uses.
-    fn measure(&self, solution: &PathBuf, proof: &mut ProgramsProof) -> anyhow::Result<()> {
+    fn measure(&self, solution: &Path, proof: &mut ProgramsProof) -> anyhow::Result<()> {
         let process = Process::start(solution, self.device, Budget::default(), false);
         // What does not even open has not passed, which is said already.
         let Ok(mut process) = process.context("the solution cannot be judged")? else {
@@ -248,7 +252,7 @@ mod tests {
         let events = |report: &PartReport| vec![Event::Part(report.clone())];
         let fault = prove.not_repeated(events(&report()), events(second), 7);
         assert_eq!(fault.is_some(), differs, "{fault:?}");
-        for fault in fault {
+        if let Some(fault) = fault {
             assert_eq!((fault.rule, fault.part.as_str()), (Rule::SolutionRepeats, "rotary"));
         }
     }

@@ -37,7 +37,9 @@ impl Stage {
 }
 
 macro_rules! rules {
-    ($($stage:ident { $($(#[fix = $fix:literal])? $rule:ident $id:literal $demand:literal;)* })*) => {
+    ($($stage:ident {
+        $($(#[fix = $fix:literal])? $rule:ident $id:literal $demand:literal;)*
+    })*) => {
         /// One demand.
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -106,11 +108,12 @@ rules! {
             "`edit` names every source of the solution but `src/main.rs`, each once, and each is \
              there on both sides.";
         PartsAgree "parts-agree"
-            "The parts of a manifest are the `#[part]` functions of the solution, each in its file.";
+            "The parts of a manifest are the `#[part]` functions of the solution, each in its \
+             file.";
         HintsEnough "hints-enough"
             "Each part has three or more hints, all different, of at most 60 words.";
         HintKeepsSecret "hint-keeps-secret"
-            "No hint holds the solution: it shares less than half of its runs of five tokens.";
+            "No hint holds a quarter of the solution's runs of five tokens, or twenty tokens in a row.";
         #[fix = "writes the derived stub, after a snapshot"]
         StubDerived "stub-derived" "The stub is the one that the solution gives.";
         ReadmeWhole "readme-whole"

@@ -29,12 +29,12 @@ pub(crate) fn run(flags: &Verify) -> anyhow::Result<Exit> {
         dress: dress(flags.output.format == Format::Plain),
         begun: Instant::now(),
         complaints: Vec::new(),
-        not_run: flags.skip.iter().map(|rule| format!("{rule}, as you asked")).collect(),
+        untried: flags.skip.iter().map(|rule| format!("{rule}, as you asked")).collect(),
     };
     run.known_name()?;
     run.files()?;
     let n_exercises = run.rest()?;
-    run.end(n_exercises)
+    Ok(run.end(n_exercises))
 }
 
 struct Run<'a> {
@@ -44,7 +44,7 @@ struct Run<'a> {
     begun: Instant,
     complaints: Vec<Complaint>,
     /// Rules that were not looked at, with the reason.
-    not_run: Vec<String>,
+    untried: Vec<String>,
 }
 
 impl Run<'_> {
@@ -112,7 +112,7 @@ impl Run<'_> {
         let asked: Vec<&Exercise> =
             course.exercises.iter().filter(|e| self.only().is_none_or(|n| n == e.name)).collect();
         if self.flags.files {
-            self.not_run.push("all rules that build or judge, as you asked".to_owned());
+            self.untried.push("all rules that build or judge, as you asked".to_owned());
             return Ok(asked.len());
         }
         let sound: Vec<&Exercise> =
@@ -120,7 +120,7 @@ impl Run<'_> {
         for exercise in &asked {
             if !sound.iter().any(|sound| sound.name == exercise.name) {
                 let name = &exercise.name;
-                self.not_run.push(format!("rules that build or judge {name}; mend its files"));
+                self.untried.push(format!("rules that build or judge {name}; mend its files"));
             }
         }
         let is_whole = sound.len() == course.exercises.len()
@@ -150,7 +150,7 @@ impl Run<'_> {
             let (proof, complaints) = proofs::prove(self.root, &programs, exercise, &mut pass_on)?;
             proved.push(proof);
             found.extend(complaints);
-            self.not_run.extend(proofs::untried(exercise));
+            self.untried.extend(proofs::untried(exercise));
         }
         let (of_tolerances, found): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|complaint| complaint.rule.stage() == Stage::Numbers);
@@ -163,7 +163,7 @@ impl Run<'_> {
         for (exercise, proof) in exercises.iter().zip(&proved) {
             let slow = numbers::judge(exercise, proof);
             if proof.was_disturbed && !self.flags.strict && !slow.is_empty() {
-                self.not_run.push(busy(Rule::JudgeBudget, exercise));
+                self.untried.push(busy(Rule::JudgeBudget, exercise));
             } else {
                 found.extend(slow);
             }
@@ -177,7 +177,7 @@ impl Run<'_> {
                     Some(millis)
                 }
                 Some(Wait::Unknown) => {
-                    self.not_run.push(busy(Rule::EditToVerdict, exercise));
+                    self.untried.push(busy(Rule::EditToVerdict, exercise));
                     None
                 }
             });
@@ -196,7 +196,7 @@ impl Run<'_> {
     fn published(&mut self, proved: &[Proved], is_whole: bool) -> anyhow::Result<Vec<Complaint>> {
         if !is_whole {
             let why = "it is about the whole course, once proved";
-            self.not_run.push(format!("{}: {why}", Rule::ReportCurrent));
+            self.untried.push(format!("{}: {why}", Rule::ReportCurrent));
             return Ok(Vec::new());
         }
         if self.flags.report || self.flags.fix {
@@ -238,8 +238,8 @@ impl Run<'_> {
         say!("\n{}", page::table(proved, waits, self.dress).trim_end());
     }
 
-    fn end(&self, n_exercises: usize) -> anyhow::Result<Exit> {
-        let is_whole = !self.not_run.iter().any(|what| what.contains(" on "));
+    fn end(&self, n_exercises: usize) -> Exit {
+        let is_whole = !self.untried.iter().any(|what| what.contains(" on "));
         let exit = match (self.complaints.is_empty(), is_whole) {
             (false, _) => Exit::Failed,
             (true, false) => Exit::NoDevice,
@@ -252,19 +252,19 @@ impl Run<'_> {
                 "exit_code": exit as u8,
                 "exercises": n_exercises,
                 "complaints": self.complaints.len(),
-                "not_run": self.not_run,
+                "not_run": self.untried,
                 "seconds": seconds,
             });
             say!("{line}");
-            return Ok(exit);
+            return exit;
         }
         say!("");
         for complaint in &self.complaints {
             say!("{}", page::complaint(complaint, self.dress));
         }
-        let end = page::end(&self.complaints, n_exercises, &self.not_run, seconds, self.dress);
+        let end = page::end(&self.complaints, n_exercises, &self.untried, seconds, self.dress);
         say!("{end}");
-        Ok(exit)
+        exit
     }
 }
 

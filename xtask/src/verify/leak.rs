@@ -2,20 +2,47 @@
 //!
 //! Both are read as tokens, so spacing and line breaks do not matter; variables count as one and
 //! the same, so new names for them do not help. What is measured is the share of the solution's
-//! runs of [`RUN`] tokens that also stand in the hint: single names, which a hint is there to
-//! give, are no such run.
+//! runs of [`RUN`] tokens that also stand in the hint, and the longest run of all: single names,
+//! which a hint is there to give, are no such run.
 
 use std::collections::BTreeSet;
 
 /// How many tokens are a run.
 const RUN: usize = 5;
 
-/// A hint that holds this much of the solution gives it away.
-pub(super) const TOO_MUCH: f64 = 0.5;
+/// A hint that holds this share of the solution gives it away.
+pub(super) const TOO_MUCH: f64 = 0.25;
+
+/// So does one that holds so many of its tokens in a row: a line of code among refusals of bad
+/// input may be a small share, and yet be all that there is to find.
+pub(super) const TOO_LONG: usize = 20;
+
+/// What a hint holds of a solution.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Held {
+    /// The share of its runs, from 0 to 1.
+    pub(super) share: f64,
+    /// How many tokens the longest piece has that both have.
+    pub(super) length: usize,
+    /// That piece, as the solution spells it.
+    pub(super) piece: String,
+}
+
+impl Held {
+    /// Compares a hint with a solution.
+    pub(super) fn of(hint: &str, body: &str) -> Self {
+        let (length, piece) = longest(hint, body);
+        Self { share: share(hint, body), length, piece }
+    }
+
+    pub(super) fn is_leak(&self) -> bool {
+        self.share >= TOO_MUCH || self.length >= TOO_LONG
+    }
+}
 
 /// The share of `body` that `hint` holds, from 0 to 1.
-pub(super) fn share(hint: &str, body: &str) -> f64 {
-    let (hint, body) = (tokens(hint), tokens(&without_comments(body)));
+fn share(hint: &str, body: &str) -> f64 {
+    let (hint, body) = (tokens(hint), tokens(&code(body)));
     let held: BTreeSet<&[String]> = hint.windows(RUN).collect();
     // What is shorter than a run is no secret: its documentation says as much.
     let runs: BTreeSet<&[String]> = body.windows(RUN).collect();
@@ -25,9 +52,9 @@ pub(super) fn share(hint: &str, body: &str) -> f64 {
     runs.iter().filter(|run| held.contains(*run)).count() as f64 / runs.len() as f64
 }
 
-/// The longest piece that both have, as the solution spells it; for the sentence.
-pub(super) fn longest(hint: &str, body: &str) -> String {
-    let text = without_comments(body);
+/// The longest piece that both have: its tokens, and how the solution spells it.
+fn longest(hint: &str, body: &str) -> (usize, String) {
+    let text = code(body);
     let (hint, pieces) = (tokens(hint), pieces(&text));
     let body = tokens(&text);
     let mut best = 0..0;
@@ -41,12 +68,22 @@ pub(super) fn longest(hint: &str, body: &str) -> String {
             end = (end + 1).min(body.len());
         }
     }
-    pieces[best].concat()
+    let mut piece = String::new();
+    for token in &pieces[best.clone()] {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        if piece.ends_with(is_word) && token.starts_with(is_word) {
+            piece.push(' ');
+        }
+        piece.push_str(token);
+    }
+    (best.len(), piece)
 }
 
-pub(super) fn without_comments(body: &str) -> String {
-    let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
-    body.lines().map(code).collect::<Vec<_>>().join("\n")
+/// A body without comments and without what its strings say: messages are no secret.
+pub(super) fn code(body: &str) -> String {
+    let uncommented = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
+    let text = body.lines().map(uncommented).collect::<Vec<_>>().join("\n");
+    text.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")
 }
 
 /// Names, numbers and signs, in order; backticks and spaces are none.
@@ -108,7 +145,7 @@ mod tests {
 
     #[test]
     fn one_call_of_several_may_be_told() {
-        check("`q.matmul(&k.t()?)?` gives the scores; divide them by the root.", 0.2, 0.45);
+        check("`q.matmul(&k.t()?)?` gives the scores; divide them by the root.", 0.1, 0.3);
     }
 
     #[test]
@@ -124,7 +161,17 @@ mod tests {
 
     #[test]
     fn what_is_shared_is_quoted() {
-        assert_eq!(longest("so `a.matmul(&b.t()?)` it is", BODY), "q.matmul(&k.t()?)");
+        let held = Held::of("so `let a = (q.matmul(&b.t()?)` it is", BODY);
+        assert_eq!(held.piece, "let scores=(q.matmul(&k.t()?)");
+        assert!(held.length == 16 && held.share < TOO_MUCH + 0.2);
+    }
+
+    #[test]
+    fn a_line_among_refusals_is_a_leak() {
+        let refusals = "if a.dims() != b.dims() { bail!(\"they differ\"); }\n".repeat(9);
+        let held = Held::of(BODY, &format!("{refusals}{BODY}"));
+        assert!(held.length >= TOO_LONG, "{held:?}");
+        assert!(!Held::of("they differ, so bail", &refusals).is_leak());
     }
 
     #[test]

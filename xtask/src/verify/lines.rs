@@ -53,7 +53,9 @@ pub(crate) fn line_of(text: &str, wanted: &str) -> usize {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "id = 'x'\n\n[[part]]\nname = 'a'\n[[part]]\nname = 'b'\nhints = [\n  'one',\n  'two',\n]\n";
+    const TEXT: &str = "id = 'x'\n\n[[part]]\nname = 'a'\n[[part]]\nname = 'b'\nhints = [\n\
+                        'one',\n\
+                        'two',\n]\n";
 
     #[track_caller]
     fn check(way: &[Step], line: usize) {

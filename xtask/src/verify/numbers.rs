@@ -28,6 +28,9 @@ const WAIT: f64 = 1000.0;
 /// How often that is tried before it counts as too long.
 const TRIES: usize = 5;
 
+/// A part, and the milliseconds that the judge takes for it.
+type Time<'a> = (&'a str, f64);
+
 /// Whether the judge is done in time.
 pub(crate) fn judge(exercise: &Exercise, proved: &Proved) -> Vec<Complaint> {
     let file = exercise.manifest_file();
@@ -54,10 +57,7 @@ pub(crate) fn judge(exercise: &Exercise, proved: &Proved) -> Vec<Complaint> {
 }
 
 /// Parts with their times: those that are done in an instant, and those that train.
-fn split<'a>(
-    exercise: &Exercise,
-    proved: &'a Proved,
-) -> (Vec<(&'a str, f64)>, Vec<(&'a str, f64)>) {
+fn split<'a>(exercise: &Exercise, proved: &'a Proved) -> (Vec<Time<'a>>, Vec<Time<'a>>) {
     let millis = proved.programs.iter().flat_map(|programs| &programs.millis);
     let trains = |name: &str| exercise.part(name).is_some_and(|part| part.trains);
     millis.map(|(name, millis)| (name.as_str(), *millis)).partition(|(name, _)| !trains(name))

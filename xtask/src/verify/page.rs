@@ -167,7 +167,6 @@ pub(crate) fn end(
         0 => String::new(),
         n => format!(" `--fix` mends {n}."),
     };
-    out + &format!(
-        "{n} about {exercises}, {seconds:.1} s.{mends} crates/VERIFY.md lists the rules."
-    )
+    let rules = "crates/VERIFY.md lists the rules.";
+    out + &wrap(&format!("{n} about {exercises}, {seconds:.1} s.{mends} {rules}"), dress.width, "")
 }

@@ -47,7 +47,7 @@ fn table(scene: &Scene) -> Option<Complaint> {
     let same = there.lines().zip(table.lines()).take_while(|(a, b)| a == b).count();
     let line = line_of(&text, BEGIN) + 1 + same;
     let text = format!("{head}{BEGIN}{table}{END}{tail}");
-    let sentence = "The manifests say something else than this table; `--fix` rewrites it.";
+    let sentence = "The manifests say something else than this table; write what they say.";
     let fix = Fix::Write { file: README.to_owned(), text };
     complain(line, sentence).map(|complaint| complaint.with_fix(fix))
 }

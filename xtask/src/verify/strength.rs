@@ -38,7 +38,7 @@ impl Table {
         match self {
             Self::Exercises if proofs.len() > 1 => {
                 let rows: Vec<Row> = proofs.iter().map(Row::of).collect();
-                let all = rows.iter().cloned().reduce(Row::and);
+                let all = rows.iter().cloned().reduce(|all, row| all.and(&row));
                 rows.into_iter().chain(all.map(|all| Row { name: "all".into(), ..all })).collect()
             }
             Self::Exercises => proofs.iter().map(Row::of).collect(),
@@ -75,7 +75,8 @@ pub(crate) struct Row {
 impl Row {
     /// What was proved of an exercise; its solution counts among the right answers.
     pub(crate) fn of(proved: &Proved) -> Self {
-        let sum = proved.parts.iter().map(Self::of_part).reduce(Self::and);
+        let rows = proved.parts.iter().map(Self::of_part);
+        let sum = rows.reduce(|sum, row| sum.and(&row));
         let mut row = sum.unwrap_or_else(Self::nothing);
         row.name.clone_from(&proved.exercise);
         if let Some(programs) = &proved.programs {
@@ -119,8 +120,7 @@ impl Row {
         }
     }
 
-    fn and(self, other: Self) -> Self {
-        let nearer = |a: f64, b: f64| a.min(b);
+    fn and(self, other: &Self) -> Self {
         Self {
             name: self.name,
             parts: self.parts + other.parts,
@@ -133,7 +133,7 @@ impl Row {
             lazy_passed: self.lazy_passed + other.lazy_passed,
             noise: self.noise.max(other.noise),
             nearest: match (self.nearest, other.nearest) {
-                (Some(a), Some(b)) => Some(nearer(a, b)),
+                (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             },
         }
@@ -245,8 +245,8 @@ fn outdated(file: &str, page: &str, table: Table, proofs: &[Proved]) -> Option<C
         !published.zip(measured).is_some_and(|(a, b)| same(a, b))
     })?;
     let sentence = match measured.lines().nth(differs) {
-        Some(row) => format!("Measured is another row: `{row}`; write it with `--report`."),
-        None => "No such row was measured; take it out with `--report`.".to_owned(),
+        Some(row) => format!("Measured is another row: `{row}`; write that one."),
+        None => "No such row was measured; take it out.".to_owned(),
     };
     let line = line_of(page, begin) + 1 + differs;
     Some(Complaint::new(rule, file, line, sentence).with_fix(Fix::Report))

@@ -2,6 +2,7 @@
 //! course, with the complaints that it must bring.
 //!
 //! Every rule is broken by some case, so none is trusted that was not seen to fail.
+#![allow(clippy::unwrap_used, reason = "these are tests and their helpers")]
 
 use std::{collections::BTreeSet, fs, path::Path, thread};
 
@@ -44,7 +45,8 @@ fn cases() -> Vec<(String, Case)> {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
-        let case = toml::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let case =
+            toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         cases.push((path.file_stem().unwrap().to_string_lossy().into_owned(), case));
     }
     cases.sort_by(|a, b| a.0.cmp(&b.0));

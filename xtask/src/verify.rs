@@ -1,7 +1,7 @@
 //! Proving the course: every rule of `crates/VERIFY.md`, looked at in its order.
 //!
 //! Each file under `verify/` looks at one kind of thing and gives [`Complaint`]s; what runs them
-//! is [`crate::commands::verify`].
+//! is `commands/verify.rs`.
 //!
 //! **Invariant:** whatever an exercise looks like, a rule ends in complaints and never in a panic.
 

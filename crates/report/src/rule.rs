@@ -113,7 +113,8 @@ rules! {
         HintsEnough "hints-enough"
             "Each part has three or more hints, all different, of at most 60 words.";
         HintKeepsSecret "hint-keeps-secret"
-            "No hint holds a quarter of the solution's runs of five tokens, or twenty tokens in a row.";
+            "No hint holds a quarter of the solution's runs of five tokens, or twenty tokens in a \
+             row.";
         #[fix = "writes the derived stub, after a snapshot"]
         StubDerived "stub-derived" "The stub is the one that the solution gives.";
         ReadmeWhole "readme-whole"

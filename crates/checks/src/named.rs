@@ -72,7 +72,9 @@ impl Trial<'_> {
             let line = |(name, expected, tolerance): &(&str, Array, Tolerance)| {
                 format!("{name:width$}  {}", standing(&got[*name], expected, *tolerance))
             };
-            finding.each = expected.iter().map(line).collect();
+            if expected.len() > 1 {
+                finding.each = expected.iter().map(line).collect();
+            }
             return Err(Stop::Wrong(finding));
         }
         Ok(())

@@ -24,6 +24,7 @@ pub struct Trial<'a> {
     margins: Vec<Margin>,
     excess: Option<f64>,
     usage: Usage,
+    unread: Option<usize>,
 }
 
 /// How close a passed comparison came to its bound.
@@ -48,7 +49,20 @@ impl<'a> Trial<'a> {
     ) -> Self {
         let rng = Generator::new(seed, &[exercise, part, check]);
         let (asked, margins, usage) = (Vec::new(), Vec::new(), Usage::default());
-        Self { subject, part, rng, asked, margins, excess: None, usage }
+        Self { subject, part, rng, asked, margins, excess: None, usage, unread: None }
+    }
+
+    /// Declares one of the results the answer's own, to be handed back and never judged.
+    ///
+    /// What an optimiser remembers is: two answers that keep it differently are no less alike.
+    pub fn leave_unread(&mut self, result: usize) {
+        self.unread = Some(result);
+    }
+
+    /// Which result is the answer's own, if one is.
+    #[must_use]
+    pub fn unread(&self) -> Option<usize> {
+        self.unread
     }
 
     /// Comparisons that passed, in order.

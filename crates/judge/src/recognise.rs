@@ -1,7 +1,7 @@
 //! Recognition: which known mistake gives exactly this?
 //!
 //! **Invariant:** an impostor is named only if it fails the same check on the same inputs, and
-//! every reply that it gave there agrees with the subject's.
+//! every reply that it gave there agrees with the subject's, but for what is the subject's own.
 
 use std::collections::BTreeMap;
 
@@ -58,19 +58,22 @@ pub(crate) fn recognise(
         let mut recorder = Recorder::new(&mut local, &mut unheard);
         let mut trial = Trial::new(&mut recorder, suite.exercise, part.name, check.name, seed);
         let fails = (check.run)(&mut trial).is_err();
-        fails && same_replies(&recorder.into_replies(), replies)
+        let unread = trial.unread();
+        fails && same_replies(&recorder.into_replies(), replies, unread)
     })?;
     Some(Recognised { impostor: guilty.name.to_owned(), diagnosis: guilty.diagnosis.to_owned() })
 }
 
-fn same_replies(ours: &[Reply], theirs: &[Reply]) -> bool {
-    ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same_reply(a, b))
+fn same_replies(ours: &[Reply], theirs: &[Reply], unread: Option<usize>) -> bool {
+    ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same_reply(a, b, unread))
 }
 
-fn same_reply(ours: &Reply, theirs: &Reply) -> bool {
+fn same_reply(ours: &Reply, theirs: &Reply, unread: Option<usize>) -> bool {
     match (ours, theirs) {
         (Reply::Values(ours, _), Reply::Values(theirs, _)) => {
-            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same_value(a, b))
+            let mut pairs = ours.iter().zip(theirs).enumerate();
+            ours.len() == theirs.len()
+                && pairs.all(|(result, (a, b))| Some(result) == unread || same_value(a, b))
         }
         (Reply::Gradients(ours), Reply::Gradients(theirs)) => {
             ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same_gradient(a, b))
@@ -143,4 +146,28 @@ fn same_number(ours: f64, theirs: f64, scale: f64) -> bool {
     (ours.is_nan() && theirs.is_nan())
         || ours.to_bits() == theirs.to_bits()
         || (ours - theirs).abs() <= SAME * scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One step's reply: the weight, and a state under a name of the answer's choice.
+    fn step(weight: u8, state: &str) -> [Reply; 1] {
+        let raw = |value| RawTensor::new(DType::U8, &[1], vec![value]);
+        let set = |name: &str, value| Value::Named([(name.to_owned(), raw(value))].into());
+        [Reply::Values(vec![set("weight", weight), set(state, 7)], protocol::Usage::default())]
+    }
+
+    #[track_caller]
+    fn check(ours: [Reply; 1], theirs: [Reply; 1], unread: Option<usize>, are_same: bool) {
+        assert_eq!(same_replies(&ours, &theirs, unread), are_same);
+    }
+
+    #[test]
+    fn what_is_left_unread_parts_no_answers() {
+        check(step(1, "velocity"), step(1, "v"), Some(1), true);
+        check(step(1, "velocity"), step(1, "v"), None, false);
+        check(step(1, "velocity"), step(2, "v"), Some(1), false);
+    }
 }

@@ -11,7 +11,7 @@
 //! - A *parameter group* is one call: each group brings its own weights and settings, and all of
 //!   them share one state, so a step leaves the entries of other weights in it.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use wick::{Weights, part};
 
 /// Steps against the gradient, with a velocity that builds up where gradients agree.
@@ -49,9 +49,9 @@ use wick::{Weights, part};
 /// # Example: two steps of the same gradient
 ///
 /// ```text
-/// weight = [1]    gradient = [2]    lr = 0.1    momentum = 0.5    (not nesterov)
-/// step 1: v = 2, weight = [0.8]
-/// step 2: v = 3, weight = [0.5]
+/// weight = [1]    gradient = [2]    lr = 0.1    momentum = 0.75    (not nesterov)
+/// step 1: v = 2,   weight = [0.8]
+/// step 2: v = 3.5, weight = [0.45]
 /// ```
 ///
 /// Source: Sutskever et al. (2013), "On the importance of initialization and momentum in deep

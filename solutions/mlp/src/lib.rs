@@ -174,12 +174,12 @@ pub fn gelu(x: &Tensor, approximate: bool) -> Result<Tensor> {
 ///
 /// Fails if `logits` and `targets` differ in `batch`, or a target is not below `n_classes`.
 ///
-/// # Example: believed at ½, and at ¼
+/// # Example: believed at ⅗, and at ⅕
 ///
 /// ```text
-/// logits = [[ln 2, 0, 0], [ln 2, 0, 0]]    targets = [0, 1]
-/// beliefs in the targets: ½ and ¼
-/// result = (ln 2 + ln 4) / 2 = 1.039721
+/// logits = [[ln 3, 0, 0], [ln 3, 0, 0]]    targets = [0, 1]
+/// beliefs in the targets: ⅗ and ⅕
+/// result = (ln 5/3 + ln 5) / 2 = 1.060132
 /// ```
 ///
 /// Source: Goodfellow, Bengio and Courville (2016), "Deep Learning", §6.2.2.3.

@@ -49,9 +49,9 @@ use wick::{Weights, part};
 /// # Example: two steps of the same gradient
 ///
 /// ```text
-/// weight = [1]    gradient = [2]    lr = 0.1    momentum = 0.5    (not nesterov)
-/// step 1: v = 2, weight = [0.8]
-/// step 2: v = 3, weight = [0.5]
+/// weight = [1]    gradient = [2]    lr = 0.1    momentum = 0.75    (not nesterov)
+/// step 1: v = 2,   weight = [0.8]
+/// step 2: v = 3.5, weight = [0.45]
 /// ```
 ///
 /// Source: Sutskever et al. (2013), "On the importance of initialization and momentum in deep

@@ -2,7 +2,12 @@
 //!
 //! **Invariant:** an item stays only if it is public, given, a part, or needed by one that stays.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use syn::Visibility;
 
 use super::{
     cut::{self, Change},
@@ -75,6 +80,8 @@ pub(crate) enum Kind {
 /// What is known to stay so far.
 struct Known {
     used: BTreeSet<String>,
+    /// The same, by the file that uses it.
+    used_in: BTreeMap<usize, BTreeSet<String>>,
     kept: BTreeSet<String>,
     local: BTreeSet<String>,
     /// Files with code that stays.
@@ -103,8 +110,16 @@ impl Nodes {
         let names = |node: &Node| node.names.clone();
         let local: BTreeSet<_> = self.all.iter().filter(is_name).flat_map(names).collect();
         let staying = || self.all.iter().filter(|node| node.stays);
+        let mut used_in = BTreeMap::<usize, BTreeSet<String>>::new();
+        for node in staying() {
+            used_in
+                .entry(node.file)
+                .or_default()
+                .extend(node.refs.names(|name| local.contains(name)));
+        }
         Known {
-            used: staying().flat_map(|node| node.refs.names(|name| local.contains(name))).collect(),
+            used: used_in.values().flatten().cloned().collect(),
+            used_in,
             kept: staying().filter(is_name).flat_map(names).collect(),
             files_with_code: staying()
                 .filter(|node| node.shows_code())
@@ -131,7 +146,17 @@ impl Nodes {
                     .iter()
                     .all(|name| !known.local.contains(name) || known.kept.contains(name)),
                 Kind::Leaf if node.names.is_empty() => known.files_with_code.contains(&node.file),
-                Kind::Leaf => node.names.iter().any(|name| known.used.contains(name)),
+                // A private import serves its own file, however others call theirs.
+                Kind::Leaf => {
+                    let here = known.used_in.get(&node.file).filter(|_| {
+                        parent.is_some_and(|up| match &up.kind {
+                            Kind::Use { item, .. } => matches!(item.vis, Visibility::Inherited),
+                            _ => false,
+                        })
+                    });
+                    let used = here.unwrap_or(&known.used);
+                    node.names.iter().any(|name| used.contains(name))
+                }
             }
     }
 

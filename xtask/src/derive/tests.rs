@@ -269,6 +269,16 @@ fn given_methods_stay_with_their_mark() {
 }
 
 #[test]
+fn an_import_of_another_file_keeps_none_here() {
+    let using = source("use a::B;\n\n// given\npub fn f(_: B) {}\n");
+    let pruned =
+        source("use a::B;\n\n#[part(plan = \"two words\")]\npub fn g() {\n    drop(B);\n}\n");
+    let stubs = derive(&[using.clone(), pruned]).unwrap();
+    let stub = "#[part]\npub fn g() {\n    todo!(\"two words\")\n}\n".to_owned();
+    assert_eq!(stubs, [using.text, stub]);
+}
+
+#[test]
 fn faults_name_the_line_and_the_mend() {
     check_fault("\n#[part]\npub fn f() {}\n", 2, "has no plan");
     check_fault("#[part(plan = \"one\")]\npub fn f() {}\n", 1, "two to six");

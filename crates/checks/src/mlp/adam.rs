@@ -157,17 +157,10 @@ pub(super) const ADAM: Part = Part {
         },
         Impostor {
             name: "counted_together",
-            diagnosis: "one count serves all weights, so a weight that comes late is corrected as \
-                        if it had been there from the start",
+            diagnosis: "a weight that comes late is corrected as if it had been there from the \
+                        start: one count serves all weights, or goes on without a gradient",
             caught_by: "late_weights_count_their_own_steps",
             answer: adam!(memory::counted_together, right),
-        },
-        Impostor {
-            name: "missing_is_zero",
-            diagnosis: "a missing gradient is taken for one of zeros, so a frozen weight goes on \
-                        counting, and rolls on along its average; it stays as it is",
-            caught_by: "late_weights_count_their_own_steps",
-            answer: adam!(memory::missing_as_zeros, right),
         },
         Impostor {
             name: "state_begun_anew",

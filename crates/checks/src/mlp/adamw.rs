@@ -179,8 +179,8 @@ pub(super) const ADAMW: Part = Part {
         },
         Impostor {
             name: "counted_together",
-            diagnosis: "one count serves all weights, so a weight that comes late is corrected as \
-                        if it had been there from the start",
+            diagnosis: "a weight that comes late is corrected as if it had been there from the \
+                        start: one count serves all weights, or goes on without a gradient",
             caught_by: "late_weights_count_their_own_steps",
             answer: adamw!(memory::counted_together, right),
         },

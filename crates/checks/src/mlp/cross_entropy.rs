@@ -273,10 +273,15 @@ pub(super) const CROSS_ENTROPY: Part = Part {
 const TOLERANCE: Tolerance = Tolerance::roundings(32.0).in_double(1e-11);
 
 fn documented_example(trial: &mut Trial) -> Outcome {
-    let ln_2 = std::f64::consts::LN_2;
-    let logits = Array::matrix(&[[ln_2, 0., 0.], [ln_2, 0., 0.]]).to(DType::F32);
+    let ln_3 = 3f64.ln();
+    let logits = Array::matrix(&[[ln_3, 0., 0.], [ln_3, 0., 0.]]).to(DType::F32);
     let loss = trial.array(args![logits: &logits, targets: &classes(&[0, 1])])?;
-    trial.close("loss", &loss, &Array::new(&[], vec![1.5 * ln_2]).to(DType::F32), TOLERANCE)
+    trial.close(
+        "loss",
+        &loss,
+        &Array::new(&[], vec![5f64.ln() - 0.5 * ln_3]).to(DType::F32),
+        TOLERANCE,
+    )
 }
 
 fn rows_are_averaged(trial: &mut Trial) -> Outcome {

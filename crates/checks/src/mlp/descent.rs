@@ -99,6 +99,7 @@ pub(super) fn ask<O: Optimiser>(
     gradients: &Named,
     state: Value,
 ) -> Result<(Named, Value), Stop> {
+    trial.leave_unread(1);
     let values = trial.values(arguments(optimiser, weights, gradients, state))?;
     let [weights, state @ Value::Named(_)] = values.as_slice() else {
         return Err(trial.wrong("It did not return two sets: weights and state.".to_owned()));

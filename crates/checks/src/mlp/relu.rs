@@ -81,8 +81,8 @@ pub(super) const RELU: Part = Part {
         },
         Impostor {
             name: "nan_swallowed",
-            diagnosis: "NaN is not above 0, so it becomes 0 as if nothing had happened; ask for \
-                        what is ≤ 0 instead",
+            diagnosis: "NaN is not above 0, so it becomes 0 as if nothing had happened (candle's \
+                        own `relu` does that too); ask for what is ≤ 0 instead",
             caught_by: "what_is_not_finite_shows",
             answer: answer!(|x: &Tensor| x.gt(0.0)?.where_cond(x, &x.zeros_like()?)),
         },

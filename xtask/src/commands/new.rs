@@ -94,6 +94,7 @@ fn prove(course: &Course, names: &Names) -> anyhow::Result<Proof> {
                 Event::Started(started) => outcome.started = Some(started),
                 Event::Part(part) => outcome.parts.push(part),
                 Event::Finished(finished) => outcome.finished = Some(finished),
+                Event::Progress(_) => {}
             }
             Ok(())
         })?;

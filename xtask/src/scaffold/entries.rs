@@ -6,8 +6,8 @@
 use std::{fs, path::Path};
 
 use crate::{
-    course::Manifest,
     exit::{Exit, problem},
+    manifest::Manifest,
 };
 
 use super::{Entry, NewExercise};

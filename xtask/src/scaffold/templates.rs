@@ -16,10 +16,11 @@ use crate::{
 const FOLDER: &str = "xtask/templates";
 
 /// Files that every exercise has alike, and where they go.
-const EVERY: [(&str, &str); 6] = [
+const EVERY: [(&str, &str); 7] = [
     ("exercise-manifest.toml", "exercises/sample_exercise/Cargo.toml"),
     ("exercise-main.rs", "exercises/sample_exercise/src/main.rs"),
     ("README.md", "exercises/sample_exercise/README.md"),
+    ("figure.svg", "exercises/sample_exercise/figure.svg"),
     ("solution-manifest.toml", "solutions/sample_exercise/Cargo.toml"),
     ("solution-main.rs", "solutions/sample_exercise/src/main.rs"),
     ("suite.rs", "crates/checks/src/sample_exercise.rs"),

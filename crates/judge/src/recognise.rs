@@ -160,14 +160,14 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(ours: [Reply; 1], theirs: [Reply; 1], unread: Option<usize>, are_same: bool) {
-        assert_eq!(same_replies(&ours, &theirs, unread), are_same);
+    fn check(ours: &[Reply; 1], theirs: &[Reply; 1], unread: Option<usize>, are_same: bool) {
+        assert_eq!(same_replies(ours, theirs, unread), are_same);
     }
 
     #[test]
     fn what_is_left_unread_parts_no_answers() {
-        check(step(1, "velocity"), step(1, "v"), Some(1), true);
-        check(step(1, "velocity"), step(1, "v"), None, false);
-        check(step(1, "velocity"), step(2, "v"), Some(1), false);
+        check(&step(1, "velocity"), &step(1, "v"), Some(1), true);
+        check(&step(1, "velocity"), &step(1, "v"), None, false);
+        check(&step(1, "velocity"), &step(2, "v"), Some(1), false);
     }
 }

@@ -162,7 +162,10 @@ pub(super) const GELU: Part = Part {
 /// Roundings of an honest `f32` answer: a cube, a tanh or erf, two products.
 const TOLERANCE: Tolerance = Tolerance::roundings(16.0).in_double(1e-11);
 
-const FORMS: [(bool, fn(f64) -> f64, &str); 2] =
+/// Whether it is the approximate form, the form itself, and what to call its result.
+type Form = (bool, fn(f64) -> f64, &'static str);
+
+const FORMS: [Form; 2] =
     [(false, erf_form, "exact result"), (true, tanh_form, "approximate result")];
 
 fn documented_example(trial: &mut Trial) -> Outcome {

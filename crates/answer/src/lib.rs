@@ -12,6 +12,7 @@ mod numbers;
 mod output;
 mod program;
 mod reply;
+mod settings;
 mod tensor;
 mod usage;
 mod weights;
@@ -21,6 +22,7 @@ pub use numbers::Numbers;
 pub use output::{IntoOutputs, Output, Outputs};
 pub use program::{Program, Step};
 pub use reply::reply;
+pub use settings::{Decoded, Setting};
 pub use tensor::{from_raw, to_raw};
 pub use weights::Weights;
 

@@ -2,6 +2,11 @@
 
 use crate::Suite;
 
+mod dual;
+mod numeric_gradient;
+mod scalar;
+mod topological_order;
+
 mod adam;
 mod adamw;
 mod backward;
@@ -17,10 +22,18 @@ mod relu;
 mod sgd;
 mod steps;
 
+mod severed;
+mod train;
+mod trainer;
+mod training;
+
 /// Everything that `cargo xtask check mlp` asks.
 pub const SUITE: Suite = Suite {
     exercise: "mlp",
     parts: &[
+        &numeric_gradient::NUMERIC_GRADIENT,
+        &topological_order::TOPOLOGICAL_ORDER,
+        &scalar::SCALAR,
         &linear::LINEAR,
         &relu::RELU,
         &gelu::GELU,
@@ -31,5 +44,7 @@ pub const SUITE: Suite = Suite {
         &adam::ADAM,
         &adamw::ADAMW,
         &dropout::DROPOUT,
+        &train::TRAIN,
+        &severed::ASSERT_ALL_GRADIENTS,
     ],
 };

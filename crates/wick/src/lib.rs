@@ -12,7 +12,7 @@ mod serve;
 mod stack;
 
 pub use answer::{
-    Arg, Args, Argument, Call, IntoOutputs, Numbers, Outputs, Program, Step, Weights,
+    Arg, Args, Argument, Call, IntoOutputs, Numbers, Outputs, Program, Step, Weights, settings,
 };
 #[doc(hidden)]
 pub use inventory;

@@ -36,8 +36,8 @@ impl Nodes {
         let given = is_given(place.text, node.range.start);
         if attributes.iter().any(is_test) {
             self.all.push(Node { kind: Kind::Test, ..node });
-        } else if given && attributes.iter().any(plan::is_part) {
-            return Err(At::new(line, "a part cannot be given; remove one of the two marks"));
+        } else if given && attributes.iter().any(plan::is_planned) {
+            return Err(At::new(line, "what is given has no plan; remove one of the two marks"));
         } else if given {
             let refs = Refs::of(|refs| refs.visit_item(item));
             let names = names(item);
@@ -77,7 +77,7 @@ impl Nodes {
             });
             let bug =
                 broken.map(|broken| Bug { name: broken.sig.ident.to_string(), line: part.line });
-            let changes = part_changes(place.text, function, part, broken);
+            let changes = part_changes(place.text, &function.sig, &function.block, part, broken);
             self.all.push(Node { names, refs, kind: Kind::Part { changes, bug }, ..node });
             return Ok(());
         }
@@ -198,20 +198,42 @@ impl<'a> Place<'a> {
             refs: Refs::default(),
             kind: Kind::Named,
             stays: false,
+            is_module: false,
         }
     }
 
     fn node(self, item: &Item) -> Node {
-        Node { range: item.span().byte_range(), ..self.blank() }
+        Node {
+            range: item.span().byte_range(),
+            is_module: matches!(item, Item::Mod(_)),
+            ..self.blank()
+        }
+    }
+
+    /// A method that the learner writes.
+    fn piece(self, method: &syn::ImplItemFn) -> Result<Option<Node>, At> {
+        if method.attrs.iter().any(plan::is_part) {
+            let line = method.sig.span().start().line;
+            return Err(At::new(line, "a part is a free function; a method is a #[piece] of one"));
+        }
+        let Some(part) = plan::part(&method.attrs, self.text)? else { return Ok(None) };
+        let refs = Refs::of(|refs| {
+            method.attrs.iter().for_each(|attribute| refs.visit_attribute(attribute));
+            refs.visit_signature(&method.sig);
+        });
+        let changes = part_changes(self.text, &method.sig, &method.block, part, None);
+        let names = vec![method.sig.ident.to_string()];
+        let kind = Kind::Part { changes, bug: None };
+        let range = method.span().byte_range();
+        Ok(Some(Node { range, names, refs, kind, ..self.blank() }))
     }
 
     fn member(self, member: &ImplItem, of_trait: bool) -> Result<Node, At> {
         let range = member.span().byte_range();
         let (name, visibility) = match member {
             ImplItem::Fn(method) => {
-                if method.attrs.iter().any(plan::is_part) {
-                    let line = method.sig.span().start().line;
-                    return Err(At::new(line, "a part is a free function; move it out of `impl`"));
+                if let Some(node) = self.piece(method)? {
+                    return Ok(node);
                 }
                 (Some(&method.sig.ident), Some(&method.vis))
             }
@@ -238,12 +260,13 @@ fn tokens(signature: &Signature) -> String {
 /// What changes in the text of a part: its attribute and its body.
 fn part_changes(
     text: &str,
-    function: &ItemFn,
+    signature: &syn::Signature,
+    block: &syn::Block,
     part: Part,
     broken: Option<&ItemFn>,
 ) -> [(std::ops::Range<usize>, String); 2] {
-    let body = function.block.span().byte_range();
-    let pad = " ".repeat(cut::indent(text, function.sig.span().byte_range().start));
+    let body = block.span().byte_range();
+    let pad = " ".repeat(cut::indent(text, signature.span().byte_range().start));
     let shown = match (part.shows, broken) {
         (Shows::Plan(plan), _) => format!("{{\n{pad}    todo!(\"{plan}\")\n{pad}}}"),
         (Shows::Bug(_), broken) => {

@@ -8,6 +8,8 @@
 //! - `#[part(bug = "scores_not_scaled")]` becomes `#[part]`, and the body that of the private
 //!   function `scores_not_scaled` beside it, for the learner to mend; that function goes. Name it
 //!   as the impostor that makes the same mistake: the stub must fail as that one does.
+//! - `#[piece(plan = "…")]` on a function or method does the same for what the learner writes and
+//!   the judge reaches by a part; that part is then `// given`, its `#[part]` without a plan.
 //! - Public items stay as they are, and so does everything under a line `// given` (or
 //!   `// given: why`). A public function that is no part must say `// given`: its body is shown.
 //! - Private items stay only if something that stays refers to them; `impl` blocks stay with their

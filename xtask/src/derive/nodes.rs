@@ -7,8 +7,6 @@ use std::{
     ops::Range,
 };
 
-use syn::Visibility;
-
 use super::{
     cut::{self, Change},
     imports,
@@ -45,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) refs: Refs,
     pub(crate) kind: Kind,
     pub(crate) stays: bool,
+    /// Whether it is an inline module, in which the imports around it do not count.
+    pub(crate) is_module: bool,
 }
 
 /// The broken version that a part's stub shows.
@@ -80,13 +80,16 @@ pub(crate) enum Kind {
 /// What is known to stay so far.
 struct Known {
     used: BTreeSet<String>,
-    /// The same, by the file that uses it.
-    used_in: BTreeMap<usize, BTreeSet<String>>,
+    /// The same, by the scope in which a name is used.
+    used_in: BTreeMap<Scope, BTreeSet<String>>,
     kept: BTreeSet<String>,
     local: BTreeSet<String>,
     /// Files with code that stays.
     files_with_code: BTreeSet<usize>,
 }
+
+/// A file, and the inline module in it, if one.
+type Scope = (usize, Option<usize>);
 
 impl Nodes {
     /// Decides what stays.
@@ -110,16 +113,15 @@ impl Nodes {
         let names = |node: &Node| node.names.clone();
         let local: BTreeSet<_> = self.all.iter().filter(is_name).flat_map(names).collect();
         let staying = || self.all.iter().filter(|node| node.stays);
-        let mut used_in = BTreeMap::<usize, BTreeSet<String>>::new();
-        for node in staying() {
-            used_in
-                .entry(node.file)
-                .or_default()
-                .extend(node.refs.names(|name| local.contains(name)));
+        let mut used_in: BTreeMap<Scope, BTreeSet<String>> = BTreeMap::new();
+        for (idx, node) in self.all.iter().enumerate().filter(|(_, node)| node.stays) {
+            let scope = if node.is_module { (node.file, Some(idx)) } else { self.scope(idx) };
+            let names = node.refs.names(|name| local.contains(name));
+            used_in.entry(scope).or_default().extend(names);
         }
         Known {
-            used: used_in.values().flatten().cloned().collect(),
             used_in,
+            used: staying().flat_map(|node| node.refs.names(|name| local.contains(name))).collect(),
             kept: staying().filter(is_name).flat_map(names).collect(),
             files_with_code: staying()
                 .filter(|node| node.shows_code())
@@ -146,18 +148,20 @@ impl Nodes {
                     .iter()
                     .all(|name| !known.local.contains(name) || known.kept.contains(name)),
                 Kind::Leaf if node.names.is_empty() => known.files_with_code.contains(&node.file),
-                // A private import serves its own file, however others call theirs.
                 Kind::Leaf => {
-                    let here = known.used_in.get(&node.file).filter(|_| {
-                        parent.is_some_and(|up| match &up.kind {
-                            Kind::Use { item, .. } => matches!(item.vis, Visibility::Inherited),
-                            _ => false,
-                        })
-                    });
-                    let used = here.unwrap_or(&known.used);
-                    node.names.iter().any(|name| used.contains(name))
+                    let used = known.used_in.get(&self.scope(idx));
+                    used.is_some_and(|used| node.names.iter().any(|name| used.contains(name)))
                 }
             }
+    }
+
+    /// Where the names of a node are looked up.
+    fn scope(&self, idx: usize) -> Scope {
+        let mut up = self.all[idx].parent;
+        while let Some(parent) = up.filter(|&parent| !self.all[parent].is_module) {
+            up = self.all[parent].parent;
+        }
+        (self.all[idx].file, up)
     }
 
     /// Keeps a node and everything that holds it.

@@ -38,7 +38,7 @@ pub(crate) enum Shows {
 ///
 /// Fails if it has neither plan nor bug, or both, or a plan that has not two to six words.
 pub(crate) fn part(attributes: &[syn::Attribute], text: &str) -> Result<Option<Part>, At> {
-    let Some(attribute) = attributes.iter().find(|attribute| is_part(attribute)) else {
+    let Some(attribute) = attributes.iter().find(|attribute| is_marked(attribute)) else {
         return Ok(None);
     };
     let line = attribute.span().start().line;
@@ -77,9 +77,28 @@ fn well_worded(plan: String, line: usize) -> Result<String, At> {
     Ok(plan)
 }
 
-/// Whether this is `#[part]` or `#[wick::part]`, with or without arguments.
+/// Whether this is `#[part]`, with or without arguments or `wick::`.
 pub(crate) fn is_part(attribute: &syn::Attribute) -> bool {
-    attribute.path().segments.last().is_some_and(|segment| segment.ident == "part")
+    is_called(attribute, "part")
+}
+
+/// Whether this is `#[piece]`: what the learner writes and the judge reaches by a part.
+fn is_piece(attribute: &syn::Attribute) -> bool {
+    is_called(attribute, "piece")
+}
+
+/// Whether this is a `#[part]` or `#[piece]` with a plan.
+pub(crate) fn is_planned(attribute: &syn::Attribute) -> bool {
+    is_marked(attribute) && matches!(attribute.meta, Meta::List(_))
+}
+
+/// Whether this marks what the learner writes, or what is asked.
+fn is_marked(attribute: &syn::Attribute) -> bool {
+    is_part(attribute) || is_piece(attribute)
+}
+
+fn is_called(attribute: &syn::Attribute, name: &str) -> bool {
+    attribute.path().segments.last().is_some_and(|segment| segment.ident == name)
 }
 
 fn text_of(argument: &Meta, name: &str) -> Option<String> {

@@ -112,6 +112,45 @@ fn public_types_keep_their_impls_and_lose_private_methods() {
 }
 
 #[test]
+fn imports_serve_their_own_scope_only() {
+    check(
+        "use candle_core::{Result, bail};\nuse wick::part;\n\n#[part(plan = \"two words\")]\npub fn \
+         f() -> Result<()> {\n    bail!(\"no\")\n}\n\n// given\npub mod inner {\n    use \
+         candle_core::bail;\n\n    pub fn g() {\n        bail!(\"no\")\n    }\n}\n",
+        "use candle_core::Result;\nuse wick::part;\n\n#[part]\npub fn f() -> Result<()> {\n    \
+         todo!(\"two words\")\n}\n\n// given\npub mod inner {\n    use candle_core::bail;\n\n    \
+         pub fn g() {\n        bail!(\"no\")\n    }\n}\n",
+    );
+    let user = source(
+        "use a::bail;\n\n#[part(plan = \"two words\")]\npub fn f() {\n    \
+                       bail!()\n}\n",
+    );
+    let other = source("use a::bail;\n\n// given\npub fn g() {\n    bail!()\n}\n");
+    let stubs = derive(&[user, other.clone()]).unwrap();
+    assert_eq!(
+        stubs,
+        ["#[part]\npub fn f() {\n    todo!(\"two words\")\n}\n".to_owned(), other.text]
+    );
+}
+
+#[test]
+fn pieces_are_written_and_the_part_that_reaches_them_is_given() {
+    check(
+        "/// Ours.\n#[derive(Debug)]\npub struct Scalar(pub f64);\n\nimpl Scalar {\n    /// \
+         Adds.\n    #[piece(plan = \"add both values\")]\n    pub fn add(&self, other: &Self) -> \
+         Self {\n        Self(sum(self.0, other.0))\n    }\n\n    /// Shows.\n    pub fn \
+         value(&self) -> f64 {\n        self.0\n    }\n}\n\nfn sum(a: f64, b: f64) -> f64 {\n    \
+         a + b\n}\n\n// given: how the judge asks\n#[part]\npub fn scalar(x: f64) -> f64 {\n    \
+         Scalar(x).add(&Scalar(x)).value()\n}\n",
+        "/// Ours.\n#[derive(Debug)]\npub struct Scalar(pub f64);\n\nimpl Scalar {\n    /// \
+         Adds.\n    #[piece]\n    pub fn add(&self, other: &Self) -> Self {\n        todo!(\"add \
+         both values\")\n    }\n\n    /// Shows.\n    pub fn value(&self) -> f64 {\n        \
+         self.0\n    }\n}\n\n// given: how the judge asks\n#[part]\npub fn scalar(x: f64) -> f64 \
+         {\n    Scalar(x).add(&Scalar(x)).value()\n}\n",
+    );
+}
+
+#[test]
 fn import_leaves_are_pruned_one_by_one() {
     check(
         "use candle_core::{D, DType, Device, Result, Tensor};\nuse candle_nn::ops;\nuse \
@@ -284,6 +323,10 @@ fn faults_name_the_line_and_the_mend() {
     check_fault("#[part(plan = \"one\")]\npub fn f() {}\n", 1, "two to six");
     check_fault("\n\npub fn f() {}\n", 3, "// given");
     check_fault("fn f( {}\n", 1, "not Rust");
-    check_fault("// given\n#[part(plan = \"a b\")]\npub fn f() {}\n", 2, "cannot be given");
+    check_fault(
+        "// given\n#[part(plan = \"a b\")]\npub fn f() {}\n",
+        2,
+        "what is given has no plan",
+    );
     check_fault("impl A {\n    #[part]\n    fn f() {}\n}\n", 3, "free function");
 }

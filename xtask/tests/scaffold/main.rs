@@ -63,8 +63,8 @@ fn what_goes_wrong_midway_leaves_nothing(clone: &Clone) {
 }
 
 fn the_checks_are_strong(clone: &Clone) {
-    let tests = ["--test", "strength", "--test", "manifests", "--test", "files"];
-    let packages = ["test", "-p", "checks", "-p", "judge", "-p", "tidy"];
+    let tests = ["--test", "strength", "--test", "manifests"];
+    let packages = ["test", "-p", "checks", "-p", "judge"];
     let ran = clone.cargo(&[&packages[..], &tests].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.text);
     let ran = clone.cargo(&["fmt", "--all", "--check"]);
@@ -84,7 +84,8 @@ fn a_bug_is_shown_and_fails_as_it_must(clone: &Clone) {
     assert!(shown.contains("mean_all") && !shown.contains("one_mean"), "{shown}");
     let ran = clone.xtask(&["check", "made_of_function", "--solution"]);
     assert_eq!(ran.code, Some(0), "{}", ran.text);
-    assert!(!ran.text.contains("warning"), "the broken version counts as used: {}", ran.text);
+    // A warning that it is never used would name it.
+    assert!(!ran.text.contains("one_mean_for_all_rows"), "{}", ran.text);
     ends(clone, &["check", "made_of_function"], 1, "rows_sum_to_zero");
     ends(clone, &["check", "made_of_function"], 1, "recognised as One mean is taken over all rows");
 }

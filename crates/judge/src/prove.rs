@@ -14,7 +14,7 @@ use checks::{Part, Suite, strength};
 use protocol::DeviceKind;
 use report::{Event, Fault, PartReport, ProgramsProof, Proof, Rule, Verdict};
 
-use crate::{Budget, Own, Process, Run, Who};
+use crate::{Budget, Own, Process, Run, Sources, Who};
 
 /// What to prove, and with which programs.
 #[derive(Debug)]
@@ -170,27 +170,24 @@ impl Prove {
         Some(whole(Rule::SolutionRepeats, part, sentence))
     }
 
-    /// What is wrong with the stub: every part must say `todo!`.
+    /// What is wrong with the stub: every part must say `todo!`, or show its broken version.
     fn started(&self) -> anyhow::Result<Vec<Fault>> {
         let Some(stub) = &self.stub else { return Ok(Vec::new()) };
         let events = self.judge(Who::Program(stub.clone()), strength::SEEDS[0])?;
         let reports = parts(&events);
-        let verdict = |part: &Part| {
+        let solution = match &self.source {
+            Some(folder) => Sources::read(folder).context("the solution's sources are gone")?,
+            None => Sources::default(),
+        };
+        let wrong = |part: &&Part| {
             let report = reports.iter().find(|report| report.part == part.name);
-            report.map(|report| report.verdict)
+            let sentence = match solution.bug(part.name) {
+                Some(bug) => not_as_its_bug(part, bug, report)?,
+                None => not_unstarted(part, report)?,
+            };
+            Some(whole(Rule::StubNotStarted, part.name, sentence))
         };
-        let started =
-            self.suite.parts.iter().filter(|part| verdict(part) != Some(Verdict::NotStarted));
-        let fault = |part: &&Part| {
-            let sentence = format!(
-                "The stub of `{}` is not reported as not started ({:?}); derive it afresh with \
-                 `cargo xtask stub`.",
-                part.name,
-                verdict(part)
-            );
-            whole(Rule::StubNotStarted, part.name, sentence)
-        };
-        Ok(started.map(fault).collect())
+        Ok(self.suite.parts.iter().filter_map(|part| wrong(&part)).collect())
     }
 
     fn judge(&self, who: Who, seed: u64) -> anyhow::Result<Vec<Event>> {
@@ -210,6 +207,39 @@ impl Prove {
         })?;
         Ok(events)
     }
+}
+
+fn not_unstarted(part: &Part, report: Option<&PartReport>) -> Option<String> {
+    let verdict = report.map(|report| report.verdict);
+    (verdict != Some(Verdict::NotStarted)).then(|| {
+        format!(
+            "The stub of `{}` is not reported as not started ({verdict:?}); derive it afresh with \
+             `cargo xtask stub`.",
+            part.name
+        )
+    })
+}
+
+/// Says what is wrong if a broken version fails elsewhere than the impostor of its name.
+fn not_as_its_bug(part: &Part, bug: &str, report: Option<&PartReport>) -> Option<String> {
+    let Some(impostor) = part.impostors.iter().find(|impostor| impostor.name == bug) else {
+        return Some(format!(
+            "The stub of `{}` shows a bug `{bug}`, and no impostor is called so; call it as the \
+             impostor that makes the same mistake.",
+            part.name
+        ));
+    };
+    let finding = report.and_then(|report| report.finding.as_ref());
+    let failed = finding.map(|finding| finding.check.as_str());
+    let recognised = finding.and_then(|finding| finding.recognised.as_ref());
+    let recognised = recognised.map(|known| known.impostor.as_str());
+    ((failed, recognised) != (Some(impostor.caught_by), Some(bug))).then(|| {
+        format!(
+            "The broken version `{bug}` of `{}` fails {failed:?} and is taken for {recognised:?}; \
+             it must fail `{}` and be recognised as the impostor of its name.",
+            part.name, impostor.caught_by
+        )
+    })
 }
 
 fn whole(rule: Rule, part: &str, sentence: String) -> Fault {

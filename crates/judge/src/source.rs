@@ -12,8 +12,9 @@ use std::{
 use checks::SourceRule;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::{
-    Expr, ExprCall, ExprMethodCall, ExprPath, Item, ItemFn, ItemUse, Macro, Path as SynPath,
-    UseTree, punctuated::Punctuated, spanned::Spanned as _, token::Comma, visit::Visit,
+    Attribute, Expr, ExprCall, ExprMethodCall, ExprPath, Item, ItemFn, ItemUse, LitStr, Macro,
+    Path as SynPath, UseTree, punctuated::Punctuated, spanned::Spanned as _, token::Comma,
+    visit::Visit,
 };
 
 /// The parsed functions of an answer, by name.
@@ -28,6 +29,8 @@ struct Function {
     item: ItemFn,
     file: PathBuf,
     is_part: bool,
+    /// The broken version that its stub shows: `#[part(bug = "…")]`.
+    bug: Option<String>,
 }
 
 /// A call that a rule forbids.
@@ -72,7 +75,8 @@ impl Sources {
             match item {
                 Item::Fn(item) => {
                     let is_part = item.attrs.iter().any(|a| last(a.path()) == "part");
-                    let function = Function { is_part, file: file.to_owned(), item };
+                    let bug = item.attrs.iter().find_map(bug);
+                    let function = Function { is_part, bug, file: file.to_owned(), item };
                     self.functions.insert(function.item.sig.ident.to_string(), function);
                 }
                 Item::Mod(module) => {
@@ -96,6 +100,12 @@ impl Sources {
             }
             UseTree::Name(_) | UseTree::Glob(_) => {}
         }
+    }
+
+    /// The broken version that the stub of `part` shows, if it shows one, by its impostor's name.
+    #[must_use]
+    pub fn bug(&self, part: &str) -> Option<&str> {
+        self.functions.get(part)?.bug.as_deref()
     }
 
     /// Finds the first call in `part`, or in the helpers that it calls, that `rule` forbids.
@@ -129,6 +139,19 @@ fn is_forbidden(name: &str, rule: &SourceRule) -> bool {
     let builds = name.starts_with(char::is_uppercase);
     let unlisted = !rule.only.is_empty() && !rule.only.contains(&name) && !builds;
     rule.never.contains(&name) || unlisted
+}
+
+/// What `#[part(bug = "…")]` names.
+fn bug(attribute: &Attribute) -> Option<String> {
+    let mut bug = None;
+    let read = attribute.parse_nested_meta(|meta| {
+        let text: LitStr = meta.value()?.parse()?;
+        if meta.path.is_ident("bug") {
+            bug = Some(text.value());
+        }
+        Ok(())
+    });
+    read.ok().and(bug).filter(|_| last(attribute.path()) == "part")
 }
 
 fn last(path: &SynPath) -> String {
@@ -227,6 +250,14 @@ mod tests {
         let found = sources.offence("answer", rule);
         let said = found.map_or_else(String::new, |o| format!("{} {}", o.name, o.location));
         assert_eq!(said, offence);
+    }
+
+    #[test]
+    fn a_parts_bug_is_known() {
+        let mut sources = Sources::default();
+        let text = "#[part(bug = \"late\")]\nfn a() {}\n#[part(plan = \"two words\")]\nfn b() {}";
+        sources.add(text, Path::new("lib.rs"));
+        assert_eq!((sources.bug("a"), sources.bug("b")), (Some("late"), None));
     }
 
     #[test]

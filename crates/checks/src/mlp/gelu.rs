@@ -53,8 +53,8 @@ pub(super) const GELU: Part = Part {
     impostors: &[
         Impostor {
             name: "tanh_for_erf",
-            diagnosis: "one form is computed by the formula of the other: the exact form has erf, the \
-                        approximate one tanh",
+            diagnosis: "one form is computed by the formula of the other: the exact form has \
+                        erf, the approximate one tanh",
             caught_by: "documented_example",
             answer: answer!(|x: &Tensor, _approximate: bool| by_tanh(x, 3)),
         },

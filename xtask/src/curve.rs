@@ -20,16 +20,16 @@ const HEAD: f64 = 40.0;
 const GAP: f64 = 26.0;
 const FOOT: f64 = 34.0;
 
+// Without variables, which some viewers do not know; those show the light colours.
 const STYLE: &str = "\
-svg { --paper: #ffffff; --ink: #1f2328; --faint: #6a737d; --grid: #e3e6ea; --a: #0b62c4; \
---b: #b3480a; max-width: 960px; font: 13px system-ui, sans-serif; }
-@media (prefers-color-scheme: dark) { svg { --paper: #15181c; --ink: #e6e9ec; --faint: #9aa4ae; \
---grid: #2d333b; --a: #6cb2ff; --b: #ff9e64; } }
-.paper { fill: var(--paper) } text { fill: var(--ink) } .faint { fill: var(--faint); \
-font-size: 12px } .grid { stroke: var(--grid) } .title { font-size: 15px; font-weight: 600 }
-.a { stroke: var(--a) } .b { stroke: var(--b); stroke-dasharray: 6 3 } \
-.line { fill: none; stroke-width: 2; stroke-linejoin: round }
-text.a { fill: var(--a); stroke: none } text.b { fill: var(--b); stroke: none }";
+svg { max-width: 960px; font: 13px system-ui, sans-serif } .title { font-size: 15px; font-weight: \
+600 } .paper { fill: #ffffff } text { fill: #1f2328 } .faint { fill: #57606a; font-size: 12px } \
+.grid { stroke: #e3e6ea } .line { fill: none; stroke-width: 2; stroke-linejoin: round } \
+.a { stroke: #0b62c4 } .b { stroke: #b3480a; stroke-dasharray: 6 3 } \
+text.a { fill: #0b62c4; stroke: none } text.b { fill: #b3480a; stroke: none }
+@media (prefers-color-scheme: dark) { .paper { fill: #15181c } text { fill: #e6e9ec } \
+.faint { fill: #9aa4ae } .grid { stroke: #2d333b } .a { stroke: #6cb2ff } .b { stroke: #ff9e64 } \
+text.a { fill: #6cb2ff } text.b { fill: #ff9e64 } }";
 
 /// What one run measured, by step.
 #[derive(Clone, Debug, Default)]

@@ -197,8 +197,8 @@ impl Scalar {
 /// # Example: a number that is used twice
 ///
 /// ```text
-/// f(x₀, x₁) = x₀ · x₁ + x₀     point = [2, −3]
-/// value = −4                   gradient = [x₁ + 1, x₀] = [−2, 2]
+/// f(x₀, x₁) = x₀ + x₀ · x₁     point = [2, −3]
+/// value = −4                   gradient = [1 + x₁, x₀] = [−2, 2]
 /// ```
 ///
 /// Source: Karpathy (2020), micrograd, which this is with a longer stack.

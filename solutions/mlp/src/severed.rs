@@ -48,7 +48,8 @@ pub mod planted {
     use candle_nn::ops;
     use wick::{Weights, part};
 
-    /// Builds the network and asks [`super::assert_all_gradients`]; `true` if that is content.
+    /// Builds the network and asks [`super::assert_all_gradients`]; if that is content, returns how
+    /// many variables there were.
     ///
     /// `network` has one step a line, such as `linear below`, with weights `below.weight` and
     /// `below.bias`; `x` goes in, and the loss is the mean of the squares of what comes out.
@@ -57,7 +58,11 @@ pub mod planted {
     ///
     /// Fails if [`super::assert_all_gradients`] does, or a step is unknown.
     #[part]
-    pub fn assert_all_gradients(network: &[String], weights: &Weights, x: &Tensor) -> Result<bool> {
+    pub fn assert_all_gradients(
+        network: &[String],
+        weights: &Weights,
+        x: &Tensor,
+    ) -> Result<usize> {
         let mut vars = Vec::new();
         for (name, weight) in weights.iter() {
             vars.push((name.to_owned(), Var::from_tensor(weight)?));
@@ -80,7 +85,7 @@ pub mod planted {
             };
         }
         super::assert_all_gradients(&vars, &h.sqr()?.mean_all()?)?;
-        Ok(true)
+        Ok(vars.len())
     }
 
     /// Norms, softmax, and ways out of the graph.

@@ -120,7 +120,8 @@ pub(super) const NUMERIC_GRADIENT: Part = Part {
             answer: slip!(judge: |claim, left, right| {
                 let slope = f64::midpoint(left, right);
                 let relative = (claim - slope).abs() / slope.abs().max(claim.abs());
-                u8::from(relative <= 1e-4 || (left - right).abs() > 0.1 && between(claim, left, right) == 1)
+                let is_kink = (left - right).abs() > 0.1;
+                u8::from(relative <= 1e-4 || is_kink && between(claim, left, right) == 1)
             }),
         },
         Impostor {

@@ -248,7 +248,7 @@ impl Tape {
 }
 
 fn documented_example(trial: &mut Trial) -> Outcome {
-    let f = program(vec![Step::Input(0), Step::Input(1), Step::Mul(0, 1), Step::Add(2, 0)]);
+    let f = program(vec![Step::Input(0), Step::Input(1), Step::Mul(0, 1), Step::Add(0, 2)]);
     is_exact(trial, &f, &[2.0, -3.0], 1)
 }
 

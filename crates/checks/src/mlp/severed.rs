@@ -14,12 +14,13 @@ macro_rules! verdict {
     (|$vars:ident, $loss:ident| $body:expr) => {
         answer!(|network: &[String], weights: &Weights, x: &Tensor| {
             let ($vars, $loss) = build(network, weights, x)?;
+            let n_vars = $vars.len();
             let said: Result<Vec<String>> = $body;
             let said = said?;
             if !said.is_empty() {
                 anyhow::bail!("no gradient reaches {}", said.join(", "));
             }
-            Ok::<_, candle_core::Error>(true)
+            Ok::<_, candle_core::Error>(n_vars)
         })
     };
 }
@@ -117,8 +118,8 @@ pub(super) const ASSERT_ALL_GRADIENTS: Part = Part {
         },
         Impostor {
             name: "counted_by_rank",
-            diagnosis: "only matrices are looked at, and the rest named with them; a norm's vectors \
-                        can go missing alone",
+            diagnosis: "only matrices are looked at, and the rest named with them; a norm's \
+                        vectors can go missing alone",
             caught_by: "skipped_norms_are_found",
             answer: verdict!(|vars, loss| {
                 let missing = missing(&vars, &loss)?;
@@ -247,8 +248,8 @@ fn is_told(trial: &mut Trial, network: &[&str]) -> Outcome {
     let args = args![network: lines, weights: Value::Named(set), x: &x];
     let drawn = if network.is_empty() { "no layer".to_owned() } else { network.join(" → ") };
     if severed.is_empty() {
-        trial.values(args)?;
-        return Ok(());
+        let n_vars = trial.ints(args)?;
+        return trial.equal("number of variables", &n_vars, &[weights.len() as i64]);
     }
     let case = format!("in {drawn} no gradient reaches {}", quoted(&severed));
     let said = trial.refuses(&case, args)?;

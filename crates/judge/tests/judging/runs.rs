@@ -80,6 +80,8 @@ pub(crate) fn part_reports(events: &[Event]) -> Vec<PartReport> {
 }
 
 fn timeless(mut events: Vec<Event>) -> Vec<Event> {
+    // Parts that are judged at a time tell of their progress as it comes.
+    events.retain(|event| !matches!(event, Event::Progress(_)));
     for event in &mut events {
         match event {
             Event::Started(_) | Event::Progress(_) => {}

@@ -9,16 +9,19 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Size of the picture in its own units.
 const WIDTH: f64 = 480.0;
-/// Room to the left for numbers, and to the right for names.
+/// Room to the left for numbers, and to the right for nothing.
 const LEFT: f64 = 46.0;
-const RIGHT: f64 = 96.0;
+const RIGHT: f64 = 16.0;
 /// What is larger is drawn as this.
 const LARGEST: f64 = 1e30;
-/// Height of a panel, and of what stands above and below it.
-const PANEL: f64 = 130.0;
-const HEAD: f64 = 40.0;
-const GAP: f64 = 26.0;
+/// Height of a panel, of what stands above and below all of them, and of a line of names.
+const PANEL: f64 = 120.0;
+const HEAD: f64 = 38.0;
 const FOOT: f64 = 34.0;
+const NAMES: f64 = 20.0;
+/// Names to a line, and letters of a name that are shown.
+const PER_LINE: usize = 2;
+const LETTERS: usize = 20;
 
 // Without variables, which some viewers do not know; those show the light colours.
 const STYLE: &str = "\
@@ -75,7 +78,8 @@ impl Curve {
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
              width=\"100%\" role=\"img\">\n<title>{title}</title>\n<desc>{said}</desc>\n\
-             <style>{STYLE}</style>\n<rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
+             <style>{STYLE}</style>\n\
+             <rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
              <text class=\"title\" x=\"14\" y=\"24\">{title}</text>\n"
         );
         for panel in &panels {
@@ -103,7 +107,8 @@ impl Curve {
             let values = names.iter().flat_map(|name| &self.points[*name]);
             let finite: Vec<f64> = values.filter_map(|(_, value)| *value).collect();
             let (low, high) = range(&finite, names.iter().all(is_share));
-            let top = HEAD + panels.len() as f64 * (PANEL + GAP);
+            let above = panels.last().map_or(HEAD, |panel: &Panel| panel.top + PANEL + 12.0);
+            let top = above + NAMES * names.len().div_ceil(PER_LINE) as f64;
             panels.push(Panel { names, low, high, top });
         }
         panels
@@ -128,18 +133,12 @@ impl Curve {
                 short(value)
             );
         }
-        // Names stand at the ends of their curves, apart from each other.
-        let mut ends: Vec<(f64, usize)> = Vec::new();
+        let n_lines = panel.names.len().div_ceil(PER_LINE);
         for (n, name) in panel.names.iter().enumerate() {
-            let last = self.points[*name].iter().rev().find_map(|(_, value)| *value);
-            ends.push((last.map_or(panel.top + PANEL, |value| panel.y(value)), n));
+            let x = LEFT + (n % PER_LINE) as f64 * (WIDTH - LEFT) / PER_LINE as f64;
+            let y = panel.top - 8.0 - NAMES * (n_lines - 1 - n / PER_LINE) as f64;
+            self.draw_name(svg, name, class(n), [x, y]);
             self.draw_line(svg, panel, name, class(n));
-        }
-        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut free = f64::NEG_INFINITY;
-        for (y, n) in ends {
-            free = y.max(free + 30.0);
-            self.draw_name(svg, panel.names[n], class(n), free);
         }
     }
 
@@ -170,16 +169,18 @@ impl Curve {
         }
     }
 
-    fn draw_name(&self, svg: &mut String, name: &str, class: &str, y: f64) {
+    /// A piece of the line, the name, and where it ended.
+    fn draw_name(&self, svg: &mut String, name: &str, class: &str, [x, y]: [f64; 2]) {
         let last = self.points[name].last().and_then(|(_, value)| *value);
         let last = last.map_or_else(|| "not finite".to_owned(), short);
-        let x = WIDTH - RIGHT + 6.0;
+        let shown: String = name.chars().take(LETTERS).collect();
         let _ = writeln!(
             svg,
-            "<text class=\"{class}\" x=\"{x}\" y=\"{y:.1}\">{}</text><text class=\"{class}\" \
-             x=\"{x}\" y=\"{:.1}\">{last}</text>",
-            escape(name),
-            y + 14.0
+            "<path class=\"line {class}\" d=\"M{x:.1} {:.1}h22\"/><text class=\"{class}\" \
+             x=\"{:.1}\" y=\"{y:.1}\">{} {last}</text>",
+            y - 4.0,
+            x + 28.0,
+            escape(&shown)
         );
     }
 
@@ -261,7 +262,7 @@ mod tests {
     fn a_falling_loss_is_said_in_words_too() {
         check(
             &[Some(2.3), Some(0.25)],
-            &["loss &lt;b&gt; from 2.30 to 0.250", "step 2", "M46.0 40"],
+            &["loss &lt;b&gt; from 2.30 to 0.250", "step 2", "M46.0 58"],
         );
     }
 

@@ -53,7 +53,8 @@ wick::settings! {
 ///
 /// # Contract
 ///
-/// - Epoch `e` takes the examples in the order of their noise in row `e` of `shuffle`, lowest first.
+/// - Epoch `e` takes the examples in the order of their noise in row `e` of `shuffle`, the lowest
+///   first.
 /// - It cuts them into batches of `batch`; what is left over is a smaller batch and counts as well.
 /// - The hidden units of example `i` are dropped by the noise at `[e, i]` of `dropout`.
 /// - The optimiser remembers from one step to the next, across epochs.
@@ -77,7 +78,8 @@ wick::settings! {
 /// weights = those that came
 /// ```
 ///
-/// Source: Prechelt (1998), "Early Stopping - But When?", doi:10.1007/3-540-49430-8_3, for patience.
+/// Source: Prechelt (1998), "Early Stopping - But When?", doi:10.1007/3-540-49430-8_3, for what is
+/// called patience here.
 #[part]
 pub fn train(
     images: &Tensor,

@@ -86,8 +86,8 @@ pub fn numeric_gradient(f: &Program, point: &Tensor, claimed: &Tensor) -> Result
 ///
 /// # Errors
 ///
-/// Fails if there is a cycle, and names the nodes of one in order: `3 → 5 → 4 → 3`. Fails if an edge
-/// names a node that does not exist, or its second half is missing.
+/// Fails if there is a cycle, and names the nodes of one in order: `3 → 5 → 4 → 3`. Fails if an
+/// edge names a node that does not exist, or its second half is missing.
 ///
 /// # Example: a diamond
 ///

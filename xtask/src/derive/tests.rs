@@ -114,8 +114,8 @@ fn public_types_keep_their_impls_and_lose_private_methods() {
 #[test]
 fn imports_serve_their_own_scope_only() {
     check(
-        "use candle_core::{Result, bail};\nuse wick::part;\n\n#[part(plan = \"two words\")]\npub fn \
-         f() -> Result<()> {\n    bail!(\"no\")\n}\n\n// given\npub mod inner {\n    use \
+        "use candle_core::{Result, bail};\nuse wick::part;\n\n#[part(plan = \"two words\")]\npub \
+         fn f() -> Result<()> {\n    bail!(\"no\")\n}\n\n// given\npub mod inner {\n    use \
          candle_core::bail;\n\n    pub fn g() {\n        bail!(\"no\")\n    }\n}\n",
         "use candle_core::Result;\nuse wick::part;\n\n#[part]\npub fn f() -> Result<()> {\n    \
          todo!(\"two words\")\n}\n\n// given\npub mod inner {\n    use candle_core::bail;\n\n    \

@@ -1,7 +1,7 @@
 //! `bench loop`: from a real edit to the printed verdict, in a scratch copy.
 //!
-//! The copy has a target folder of its own, which stays for the next time: cargo takes two places of
-//! one workspace for the same, and would leave the learner with stale builds if they shared one.
+//! The copy has a target folder of its own, which stays for the next time: cargo takes two places
+//! of one workspace for the same, and would leave the learner with stale builds if they shared one.
 //! The learner's own files are never touched.
 
 use std::{

@@ -187,7 +187,7 @@ impl Prove {
             };
             Some(whole(Rule::StubNotStarted, part.name, sentence))
         };
-        Ok(self.suite.parts.iter().filter_map(|part| wrong(part)).collect())
+        Ok(self.suite.parts.iter().filter_map(wrong).collect())
     }
 
     fn judge(&self, who: Who, seed: u64) -> anyhow::Result<Vec<Event>> {

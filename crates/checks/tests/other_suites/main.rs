@@ -133,17 +133,27 @@ fn is_close(got: &[Array], expected: &[Array]) -> bool {
         })
 }
 
-#[test]
-fn the_readme_quotes_the_table() {
+/// Holds that a page of the repository shows the table.
+#[track_caller]
+fn check_page(page: &str) {
     let table = markdown(table());
-    println!("{table}");
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let quoted = readme
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(page);
+    let text = fs::read_to_string(path).unwrap();
+    let shown = text
         .split_once("<!-- other-suites:begin -->\n")
         .and_then(|(_, rest)| rest.split_once("<!-- other-suites:end -->"))
-        .map(|(quoted, _)| quoted);
-    assert_eq!(quoted, Some(&*table), "put the table that this test prints into README.md");
+        .map(|(shown, _)| shown);
+    assert_eq!(shown, Some(&*table), "put this table into {page}:\n{table}");
+}
+
+#[test]
+fn the_readme_shows_the_table() {
+    check_page("README.md");
+}
+
+#[test]
+fn the_strength_report_shows_the_table() {
+    check_page("crates/checks/STRENGTH.md");
 }
 
 #[test]

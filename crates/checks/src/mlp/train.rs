@@ -13,7 +13,8 @@ use super::{
     training::{NAMES, Net, Settings, Sizes, Task, noise, start},
 };
 use crate::{
-    Alternative, Array, Check, Death, Impostor, Kind, Outcome, Part, Stop, Tolerance, Trial,
+    Alternative, Array, Check, Death, Generator, Impostor, Kind, Outcome, Part, Stop, Tolerance,
+    Trial,
 };
 
 /// Makes an answer that has one slip.
@@ -270,15 +271,22 @@ fn rises_before(losses: &[f64], best: usize) -> usize {
     n
 }
 
+/// Starts from which the contract's own steps read 290 or more of the 299 digits.
+///
+/// Others read as few as 284, which is below the promise by one: a right answer must not depend
+/// on luck, and rounding alone moves the count by one or two.
+const STARTS: [u64; 10] = [3, 8, 11, 12, 14, 16, 17, 19, 23, 26];
+
 fn digits_are_learned(trial: &mut Trial) -> Outcome {
-    const D_MLP: usize = 64;
+    const D_MLP: usize = 128;
     let digits = datasets::digits().map_err(|error| not_judged(&error))?;
     let [train, valid, test] =
         [Split::Train, Split::Valid, Split::Test].map(|split| digits.part(split));
     let settings =
-        Settings { epochs: 20, batch: 32, lr: 3e-3, weight_decay: 0.01, dropout: 0.1, patience: 5 };
-    let weights = start(&mut trial.rng, [digits.n_pixels, D_MLP, 10], DType::F32);
-    let (shuffle, dropout) = noise(&mut trial.rng, settings.epochs, train.len(), D_MLP);
+        Settings { epochs: 20, batch: 32, lr: 3e-3, weight_decay: 0.01, dropout: 0.3, patience: 8 };
+    let mut rng = Generator::new(trial.rng.choose(&STARTS), &["digits"]);
+    let weights = start(&mut rng, [digits.n_pixels, D_MLP, 10], DType::F32);
+    let (shuffle, dropout) = noise(&mut rng, settings.epochs, train.len(), D_MLP);
     let task = Task {
         images: images(&train),
         labels: labels(&train),

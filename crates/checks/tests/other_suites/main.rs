@@ -138,7 +138,7 @@ fn is_close(got: &[Array], expected: &[Array]) -> bool {
 fn check_page(page: &str) {
     let table = markdown(table());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(page);
-    let text = fs::read_to_string(path).unwrap();
+    let text = fs::read_to_string(path).expect("the page is there");
     let shown = text
         .split_once("<!-- other-suites:begin -->\n")
         .and_then(|(_, rest)| rest.split_once("<!-- other-suites:end -->"))

@@ -172,7 +172,8 @@ fn close_to_definition(trial: &mut Trial, x: &Array) -> Outcome {
     let result = trial.array(args![x: x])?;
     let expected = centred(x).to(x.dtype());
     // Entries and their mean are as large as `x`, however small the result is.
-    trial.close("result", &result, &expected, TOLERANCE.at_scale(x.max_abs()))
+    let tolerance = TOLERANCE.at_scale(x.max_abs());
+    trial.close("result", &result, &expected, tolerance.in_double(1e-11))
 }
 
 fn gradient_passes_the_mean(trial: &mut Trial) -> Outcome {

@@ -183,13 +183,14 @@ fn named(weights: &Named, dtype: DType) -> Value {
 }
 
 fn documented_example(trial: &mut Trial) -> Outcome {
+    let log_3 = 3_f64.ln();
     let weights = Named::from([
-        ("gate.weight".to_owned(), Array::full(&[3, 2], 0.0)),
+        ("gate.weight".to_owned(), Array::matrix(&[[0., 0.], [log_3 / 2., 0.], [0., -log_3 / 4.]])),
         ("value.weight".to_owned(), Array::matrix(&[[1., 0.], [1., 1.], [0., 3.]])),
     ]);
     let x = Array::matrix(&[[2., 4.]]).to(DType::F32);
     let result = trial.array(args![weights: named(&weights, DType::F32), x: &x])?;
-    let expected = Array::matrix(&[[1., 3., 6.]]).to(DType::F32);
+    let expected = Array::matrix(&[[1., 4.5, 3.]]).to(DType::F32);
     trial.close("result", &result, &expected, TOLERANCE)
 }
 

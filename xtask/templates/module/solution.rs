@@ -32,11 +32,13 @@ use wick::{Weights, part};
 ///
 /// Fails if a weight is missing.
 ///
-/// # Example: gates that stand half open
+/// # Example: one gate half open, one a little more, one a little less
 ///
 /// ```text
-/// x = [[2, 4]]      gate.weight = 0      value.weight = [[1, 0], [1, 1], [0, 3]]
-/// gate = [[0.5, 0.5, 0.5]]      result = [[1, 3, 6]]
+/// x = [[2, 4]]      gate.weight = [[0, 0], [½ ln 3, 0], [0, −¼ ln 3]]
+///                   value.weight = [[1, 0], [1, 1], [0, 3]]
+/// gate = σ([[0, ln 3, −ln 3]]) = [[0.5, 0.75, 0.25]]      value = [[2, 6, 12]]
+/// result = [[1, 4.5, 3]]
 /// ```
 ///
 /// Source: Dauphin et al. (2017), eq. 1, arXiv:1612.08083.

@@ -31,6 +31,7 @@ mod trial;
 pub mod attention;
 pub mod mlp;
 pub mod tensors;
+pub mod transformer;
 // exercises:end
 
 pub use array::Array;
@@ -50,6 +51,7 @@ pub const SUITES: &[&Suite] = &[
     &attention::SUITE,
     &mlp::SUITE,
     &tensors::SUITE,
+    &transformer::SUITE,
     // suites:end
 ];
 

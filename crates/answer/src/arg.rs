@@ -179,6 +179,8 @@ argument! {
     &'a [u8]: Arg::Bytes(bytes) => bytes;
     &'a [i64]: Arg::Ints(ints, _) => ints;
     &'a [usize]: Arg::Ints(ints, sizes) if ints.len() == sizes.len() => sizes;
+    &'a [[usize; 2]]: Arg::Ints(ints, sizes) if ints.len() == sizes.len() && sizes.len() % 2 == 0
+        => sizes.as_chunks().0;
     &'a [String]: Arg::Texts(texts, _) => texts;
     &'a Program: Arg::Texts(_, Some(program)) => program;
     &'a Numbers: Arg::Numbers(numbers) => numbers;

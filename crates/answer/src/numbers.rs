@@ -28,6 +28,12 @@ impl Numbers {
         found.with_context(|| format!("there is no number `{name}`; there are {:?}", self.0.keys()))
     }
 
+    /// Looks up a number that may be absent.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+
     /// Looks up a number that counts something.
     ///
     /// # Errors

@@ -85,6 +85,8 @@ into_outputs! {
     Vec<i64>: ints => Output::Plain(Value::Ints(ints));
     Vec<u32>: ints => Output::Plain(Value::Ints(ints.into_iter().map(i64::from).collect()));
     Vec<usize>: ints => Output::Plain(Value::Ints(ints.into_iter().map(|n| n as i64).collect()));
+    Vec<[usize; 2]>: pairs =>
+        Output::Plain(Value::Ints(pairs.into_flattened().into_iter().map(|n| n as i64).collect()));
     Vec<String>: texts => Output::Plain(Value::Texts(texts));
 }
 

@@ -1,12 +1,16 @@
-//! What a call costs: an allocator that counts.
+//! What a call costs: an allocator that counts, and the thread's own clock.
 //!
 //! The counts are the subject's own, so they serve to judge an honest answer's economy, never a
 //! hostile answer's limits; those are the jail's.
-#![allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
+#![allow(
+    unsafe_code,
+    reason = "an allocator is unsafe by its trait, a thread's clock is a system call"
+)]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 use protocol::Usage;
@@ -50,17 +54,18 @@ fn grow(size: usize) {
     ALLOCATIONS.fetch_add(1, Relaxed);
 }
 
-/// Counts between its start and its stop, over all threads of the process.
+/// Counts between its start and its stop: memory over all threads of the process, time of this.
 pub(crate) struct Meter {
     live_bytes: i64,
     allocations: u64,
+    cpu: Duration,
 }
 
 impl Meter {
     pub(crate) fn start() -> Self {
         let live_bytes = LIVE_BYTES.load(Relaxed);
         PEAK_BYTES.store(live_bytes, Relaxed);
-        Self { live_bytes, allocations: ALLOCATIONS.load(Relaxed) }
+        Self { live_bytes, allocations: ALLOCATIONS.load(Relaxed), cpu: thread_time() }
     }
 
     pub(crate) fn stop(&self) -> Usage {
@@ -68,8 +73,27 @@ impl Meter {
         Usage {
             peak_bytes: u64::try_from(peak_bytes).unwrap_or(0),
             allocations: ALLOCATIONS.load(Relaxed) - self.allocations,
+            cpu_nanos: thread_time().saturating_sub(self.cpu).as_nanos() as u64,
         }
     }
+}
+
+/// Processor time that this thread has taken; it stands still while others run.
+#[cfg(unix)]
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to `time` alone, and only a plain struct of two numbers.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(failed, 0, "invariant: every thread has a clock");
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Time that went by, where a thread has no clock of its own that is safe to read.
+#[cfg(not(unix))]
+fn thread_time() -> Duration {
+    static START: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
 }
 
 #[cfg(test)]
@@ -81,5 +105,15 @@ mod tests {
         let meter = Meter::start();
         drop(std::hint::black_box(vec![0u8; 32 << 20]));
         assert!(meter.stop().peak_bytes >= 32 << 20);
+    }
+
+    #[test]
+    fn work_takes_time() {
+        let meter = Meter::start();
+        let mut n = 0u64;
+        while meter.stop().cpu_nanos < 1_000_000 {
+            n = std::hint::black_box(n + 1);
+        }
+        assert!(n > 0);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`digits`] and [`fashion`] give whole sets; [`Labelled::part`] splits one by a rule that never
 //! changes, so what is held out stays held out.
+//! [`shakespeare`] is text, and [`gpt2_merges`] turns text into tokens.
 //!
 //! **Invariant:** no byte of a file is used before its length and SHA-256 were found to be those
 //! in `datasets/LEDGER.toml`, and no more is read or unpacked than the ledger says.
@@ -10,6 +11,7 @@ mod csv;
 mod idx;
 mod labelled;
 mod ledger;
+mod text;
 
 use std::path::Path;
 
@@ -46,6 +48,33 @@ pub fn fashion(split: Split) -> Result<Labelled, DataError> {
     let (path, images) = ledger.read(&format!("images/fashion-{part}-images-idx3-ubyte.gz"))?;
     let (_, labels) = ledger.read(&format!("images/fashion-{part}-labels-idx1-ubyte.gz"))?;
     idx::labelled_images(&images, &labels).map_err(|why| DataError::Malformed { path, why })
+}
+
+/// Reads nine plays of Shakespeare as one text, without the few lines that hold a digit, a bracket
+/// or `&`: 63 different characters, all ASCII.
+///
+/// # Errors
+///
+/// Fails as [`digits`] does.
+pub fn shakespeare() -> Result<String, DataError> {
+    let (path, bytes) = Ledger::ours()?.read("text/shakespeare_1m.txt.gz")?;
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|error| DataError::Malformed { path, why: error.to_string() })?;
+    Ok(text::clean(&text))
+}
+
+/// Reads the 50,000 merges of GPT-2's tokenizer as pairs of ids, in the order in which they were
+/// learned: byte `b` has the id `b`, and merge `n` makes the token `256 + n`.
+///
+/// GPT-2 itself numbers the 256 bytes in another order; every other id is its own.
+///
+/// # Errors
+///
+/// Fails as [`digits`] does.
+pub fn gpt2_merges() -> Result<Vec<[usize; 2]>, DataError> {
+    let (path, bytes) = Ledger::ours()?.read("text/gpt2_merges.txt.gz")?;
+    let list = String::from_utf8_lossy(&bytes);
+    text::merges(&list).map_err(|why| DataError::Malformed { path, why })
 }
 
 /// The folder of the data, as this crate was built.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use datasets::{Ledger, Split, digits, fashion, folder};
+use datasets::{Ledger, Split, digits, fashion, folder, gpt2_merges, shakespeare};
 
 /// Every file below a folder, seen from it.
 fn files(below: &Path) -> BTreeSet<String> {
@@ -72,6 +72,22 @@ fn clothes_are_what_they_should_be() {
         assert_eq!(of_last_class.len(), n / 10);
     }
     assert!(fashion(Split::Valid).is_err());
+}
+
+#[test]
+fn shakespeare_is_clean() {
+    let text = shakespeare().unwrap();
+    let letters: BTreeSet<char> = text.chars().collect();
+    assert_eq!((text.len(), letters.len()), (1_165_020, 63));
+    assert!(text.starts_with("First Citizen:\nBefore we proceed any further, hear me speak.\n"));
+}
+
+#[test]
+fn merges_are_gpt2s() {
+    let merges = gpt2_merges().unwrap();
+    assert_eq!(merges.len(), 50_000);
+    assert_eq!(merges[..3], [[32, 116], [32, 97], [104, 101]]);
+    assert!(merges.iter().enumerate().all(|(n, pair)| pair.iter().all(|&id| id < 256 + n)));
 }
 
 const DIGITS: &str = "tabular/digits.csv.gz";

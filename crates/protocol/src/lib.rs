@@ -24,7 +24,7 @@ pub use progress::{MAX_METRIC_NAME, MAX_METRICS, MAX_PROGRESS, Progress, Progres
 pub use tensor::{DType, MAX_RANK, RawTensor, TensorError};
 
 /// Version of the protocol; both ends must agree on it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The environment variable that tells a subject where its private channel is.
 ///
@@ -124,13 +124,15 @@ pub enum Reply {
     Progress(Progress),
 }
 
-/// What a call cost, as the subject's own allocator counted it.
+/// What a call cost, as the subject itself counted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// The most bytes that were live at once, beyond those live before the call.
     pub peak_bytes: u64,
     /// How often memory was asked for.
     pub allocations: u64,
+    /// Processor time of the thread that was called, in nanoseconds.
+    pub cpu_nanos: u64,
 }
 
 /// A panic of the answer's code.

@@ -24,6 +24,7 @@ into_value! {
     Vec<i64>: ints => Self::Ints(ints);
     Vec<usize>: sizes => Self::Ints(sizes.into_iter().map(|n| n as i64).collect());
     &[usize]: sizes => Self::Ints(sizes.iter().map(|&n| n as i64).collect());
+    &[[usize; 2]]: pairs => Self::from(pairs.as_flattened());
     Vec<String>: texts => Self::Texts(texts);
     RawTensor: raw => Self::Tensor(raw);
     BTreeMap<String, RawTensor>: tensors => Self::Named(tensors);

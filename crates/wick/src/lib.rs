@@ -10,6 +10,7 @@ mod channel;
 mod line;
 mod serve;
 mod stack;
+mod words;
 
 pub use answer::{
     Arg, Args, Argument, Call, IntoOutputs, Numbers, Outputs, Program, Step, Weights, settings,
@@ -20,6 +21,7 @@ pub use line::progress;
 pub use serve::serve;
 pub use stack::on_small_stack;
 pub use wick_macros::{part, piece};
+pub use words::words;
 
 /// A registered part; the attribute [`part`] makes one.
 #[derive(Debug)]

@@ -22,8 +22,11 @@ pub(crate) fn question() -> impl Strategy<Value = Question> {
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
-    let usage =
-        any::<(u64, u64)>().prop_map(|(peak_bytes, allocations)| Usage { peak_bytes, allocations });
+    let usage = any::<[u64; 3]>().prop_map(|[peak_bytes, allocations, cpu_nanos]| Usage {
+        peak_bytes,
+        allocations,
+        cpu_nanos,
+    });
     prop_oneof![
         (any::<u32>(), vec(text(), 0..5))
             .prop_map(|(version, parts)| Reply::Opened { version, parts }),

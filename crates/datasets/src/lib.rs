@@ -63,6 +63,24 @@ pub fn shakespeare() -> Result<String, DataError> {
     Ok(text::clean(&text))
 }
 
+/// Reads one part of that text: the first eight tenths to train on, one to choose by, and the last,
+/// which is most of "Much Ado About Nothing", to judge by.
+///
+/// # Errors
+///
+/// Fails as [`digits`] does.
+pub fn shakespeare_part(split: Split) -> Result<String, DataError> {
+    let text = shakespeare()?;
+    let tenth = |n: usize| text.len() * n / 10;
+    let part = match split {
+        Split::Train => 0..tenth(8),
+        Split::Valid => tenth(8)..tenth(9),
+        Split::Test => tenth(9)..text.len(),
+    };
+    // All its characters are ASCII.
+    Ok(text[part].to_owned())
+}
+
 /// Reads the 50,000 merges of GPT-2's tokenizer as pairs of ids, in the order in which they were
 /// learned: byte `b` has the id `b`, and merge `n` makes the token `256 + n`.
 ///

@@ -13,6 +13,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("protocol", &[], &[]),
     ("report", &[], &[]),
     ("tidy", &[], &[]),
+    ("train-assets", &["datasets", "wick"], &[]),
     ("wick", &["answer", "protocol", "wick-macros"], &[]),
     ("wick-macros", &[], &[]),
     ("xtask", &["report"], &[]),

@@ -10,6 +10,7 @@ mod channel;
 mod line;
 mod serve;
 mod stack;
+mod tensor_file;
 mod words;
 
 pub use answer::{
@@ -20,6 +21,7 @@ pub use inventory;
 pub use line::progress;
 pub use serve::serve;
 pub use stack::on_small_stack;
+pub use tensor_file::{load_weights, save_weights};
 pub use wick_macros::{part, piece};
 pub use words::words;
 

@@ -1,0 +1,212 @@
+//! A run of training, which can be stopped after any step and taken up again.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use candle_core::{Device, Tensor, Var};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore as _, SeedableRng as _},
+};
+use wick::{Weights, load_weights, save_weights};
+
+use crate::{
+    Config,
+    adamw::Moments,
+    model::{Named, loss, start},
+};
+
+/// Where a run is.
+#[derive(Debug)]
+pub struct Run {
+    config: Config,
+    weights: Named,
+    moments: Moments,
+    step: usize,
+}
+
+/// What one step came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Steps that are done.
+    pub step: usize,
+    /// The mean surprise at the batch, in nats, before the step.
+    pub loss: f64,
+}
+
+impl Run {
+    /// Begins a run.
+    ///
+    /// # Errors
+    ///
+    /// Fails if candle does.
+    pub fn begin(config: Config) -> Result<Self> {
+        let weights = start(&config)?;
+        Ok(Self { config, weights, moments: Moments::default(), step: 0 })
+    }
+
+    /// Takes up the run whose state lies in a file, if there is one and it is of this
+    /// configuration; else begins anew.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file is there and cannot be read.
+    pub fn resume(config: Config, state: &Path) -> Result<Self> {
+        if !state.exists() {
+            return Self::begin(config);
+        }
+        let (tensors, about) = load_weights(state)?;
+        let expected = config.about();
+        if expected.iter().any(|(name, number)| about.get(name) != Some(number)) {
+            return Self::begin(config);
+        }
+        let step = about.get("step").context("the state has no step")?.parse()?;
+        let mut run = Self { config, weights: Named::new(), moments: Moments::default(), step };
+        for (name, tensor) in tensors.iter() {
+            let (kind, name) = name.split_once('/').context("a state's tensor without its kind")?;
+            match kind {
+                "weight" => {
+                    run.weights.insert(name.to_owned(), tensor.clone());
+                }
+                "mean" => {
+                    run.moments.mean.insert(name.to_owned(), numbers(tensor)?);
+                }
+                _ => {
+                    run.moments.square.insert(name.to_owned(), numbers(tensor)?);
+                }
+            }
+        }
+        Ok(run)
+    }
+
+    /// Writes the state to a file, from which [`Run::resume`] goes on.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be written.
+    pub fn save(&self, state: &Path) -> Result<()> {
+        if let Some(folder) = state.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut tensors = Weights::new();
+        for (name, weight) in &self.weights {
+            tensors.insert(&format!("weight/{name}"), weight.clone());
+        }
+        for (kind, moment) in [("mean", &self.moments.mean), ("square", &self.moments.square)] {
+            for (name, values) in moment {
+                let flat = Tensor::new(values.as_slice(), &Device::Cpu)?;
+                tensors.insert(&format!("{kind}/{name}"), flat);
+            }
+        }
+        let mut about = self.config.about();
+        about.insert("step".to_owned(), self.step.to_string());
+        Ok(save_weights(state, &tensors, &about)?)
+    }
+
+    /// Takes one step on windows of `tokens`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are too few tokens, or the loss is no number any more.
+    pub fn step(&mut self, tokens: &[u32]) -> Result<Progress> {
+        let (x, y) = self.batch(tokens)?;
+        let mut variables = BTreeMap::new();
+        for (name, weight) in &self.weights {
+            variables.insert(name.clone(), Var::from_tensor(weight)?);
+        }
+        let tracked = variables.iter().map(|(name, v)| (name.clone(), v.as_tensor().clone()));
+        let loss = loss(&tracked.collect(), self.config.n_heads, &x, &y)?;
+        let store = loss.backward()?;
+        let mut gradients = BTreeMap::new();
+        for (name, variable) in &variables {
+            let gradient = store.get(variable).context("a weight without a gradient")?;
+            gradients.insert(name.clone(), numbers(gradient)?);
+        }
+        let loss = f64::from(loss.to_scalar::<f32>()?);
+        ensure!(loss.is_finite(), "the loss of step {} is {loss}", self.step);
+        let how = (self.step, self.config.learning_rate(self.step), self.config.weight_decay);
+        self.weights = self.moments.step(&self.weights, &gradients, how)?;
+        self.step += 1;
+        Ok(Progress { step: self.step, loss })
+    }
+
+    /// The windows of this step, and the tokens that follow in them; both `(batch, n_ctx)`.
+    fn batch(&self, tokens: &[u32]) -> Result<(Tensor, Tensor)> {
+        let Config { n_ctx, batch, seed, .. } = self.config;
+        ensure!(tokens.len() > n_ctx, "{} tokens are no window of {n_ctx}", tokens.len());
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // A stream for each step, beside that of the weights to start from.
+        rng.set_stream(1 + self.step as u64);
+        let mut windows = Vec::new();
+        for _ in 0..batch {
+            let start = (rng.next_u64() % (tokens.len() - n_ctx) as u64) as usize;
+            windows.extend_from_slice(&tokens[start..=start + n_ctx]);
+        }
+        let windows = Tensor::from_vec(windows, (batch, n_ctx + 1), &Device::Cpu)?;
+        let cut = |from: usize| windows.narrow(1, from, n_ctx)?.contiguous();
+        Ok((cut(0)?, cut(1)?))
+    }
+
+    /// The weights as they are now.
+    #[must_use]
+    pub fn weights(&self) -> &BTreeMap<String, Tensor> {
+        &self.weights
+    }
+
+    /// Steps that are done.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.step
+    }
+}
+
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_vec1()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TINY: Config = Config {
+        n_ctx: 4,
+        d_model: 8,
+        n_heads: 2,
+        n_layers: 1,
+        batch: 2,
+        warmup: 2,
+        ..crate::CHAR_GPT
+    };
+
+    fn tokens() -> Vec<u32> {
+        "to be or not to be ".repeat(9).bytes().map(u32::from).collect()
+    }
+
+    fn all(run: &Run) -> Vec<Vec<f32>> {
+        run.weights().values().map(|weight| numbers(weight).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_resumed_run_is_the_same_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let mut whole = Run::begin(TINY).unwrap();
+        (0..5).for_each(|_| drop(whole.step(&tokens()).unwrap()));
+        let mut run = Run::resume(TINY, &state).unwrap();
+        (0..2).for_each(|_| drop(run.step(&tokens()).unwrap()));
+        run.save(&state).unwrap();
+        let mut run = Run::resume(TINY, &state).unwrap();
+        assert_eq!(run.done(), 2);
+        (0..3).for_each(|_| drop(run.step(&tokens()).unwrap()));
+        assert_eq!(all(&run), all(&whole));
+        let other = Config { seed: 9, ..TINY };
+        assert_eq!(Run::resume(other, &state).unwrap().done(), 0);
+    }
+
+    #[test]
+    fn a_short_text_is_learned() {
+        let mut run = Run::begin(Config { steps: 60, peak: 1e-2, ..TINY }).unwrap();
+        let losses: Vec<f64> = (0..60).map(|_| run.step(&tokens()).unwrap().loss).collect();
+        assert!(losses[0] > 5.0 && losses[59] < 1.5, "{} {}", losses[0], losses[59]);
+    }
+}

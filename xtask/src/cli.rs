@@ -35,6 +35,10 @@ pub(crate) enum Command {
     Solution(Solution),
     /// Makes a new exercise from a template (for instructors).
     New(New),
+    /// Brings a published model to this machine (548 MB for gpt2); no check needs one.
+    Fetch(Fetch),
+    /// Trains the small models that are shipped, or goes on where it was stopped (for instructors).
+    TrainAssets(TrainAssets),
     /// Derives the stubs from the solutions (for instructors).
     Stub(Stub),
     /// Proves that exercises are sound and their checks strong (for instructors).
@@ -147,6 +151,21 @@ pub(crate) struct New {
     /// What to call its part, the function that learners write.
     #[arg(long)]
     pub(crate) part: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Fetch {
+    /// The model: `gpt2`.
+    pub(crate) name: String,
+}
+
+#[derive(Args)]
+pub(crate) struct TrainAssets {
+    /// `char_gpt` or `bpe_gpt`; by default both.
+    pub(crate) name: Option<String>,
+    /// Train for so many steps.
+    #[arg(long)]
+    pub(crate) steps: Option<usize>,
 }
 
 #[derive(Args)]

@@ -2,6 +2,7 @@
 mod bench;
 mod check;
 mod diff;
+mod fetch;
 mod hint;
 mod history;
 mod list;
@@ -43,6 +44,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::History(flags) => history::run(&course, flags.name.as_deref()),
         Command::Restore(flags) => history::restore(&course, &flags),
         Command::Diff(flags) => diff::run(&course, &flags),
+        Command::Fetch(flags) => fetch::run(&course, &flags),
+        Command::TrainAssets(flags) => fetch::train_assets(&course, &flags),
         Command::Solution(flags) => solution::run(&course, &flags),
         Command::New(flags) => new::run(&course, &flags),
         Command::Stub(flags) => stub::run(&course, &flags),

@@ -8,6 +8,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("answer", &["protocol"], &[]),
     ("checks", &["answer", "datasets", "protocol", "report"], &[]),
     ("datasets", &[], &[]),
+    ("fetch", &[], &[]),
     ("jail", &["report"], &[]),
     ("judge", &["checks", "jail", "protocol", "report"], &["answer", "wick"]),
     ("protocol", &[], &[]),
@@ -91,6 +92,19 @@ fn the_jail_needs_no_candle() {
 }
 
 #[test]
+fn fetching_needs_no_candle() {
+    needs_no_candle("fetch");
+}
+
+#[test]
 fn the_report_needs_no_candle() {
     needs_no_candle("report");
+}
+
+#[test]
+fn only_fetching_has_a_network() {
+    for member in ["xtask", "judge", "wick", "train-assets"] {
+        let below = packages_below(member);
+        assert!(!below.contains("ureq") && !below.contains("rustls"), "{member} has a network");
+    }
 }

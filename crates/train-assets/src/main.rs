@@ -114,7 +114,7 @@ fn held_out_loss(config: &Config, run: &Run, tokens: &[u32]) -> Result<f64> {
     Ok(f64::from(loss.to_scalar::<f32>()?))
 }
 
-/// What git calls a revision, or the tree of a folder in it, which stays as it is in other branches.
+/// What git calls a revision, or a folder in it, whose name is the same in other branches.
 fn revision(name: &str) -> String {
     let git = |arguments: &[&str]| {
         let said = Command::new("git").args(arguments).output().ok().context("no git");

@@ -1,0 +1,48 @@
+//! `fetch`: brings a published model to this machine, by a program of its own.
+//!
+//! That program has a network client; nothing else is ever built with one.
+
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::{
+    cargo::{Built, build},
+    cli,
+    course::Course,
+    exit::{Exit, problem},
+};
+
+pub(crate) fn run(course: &Course, flags: &cli::Fetch) -> anyhow::Result<Exit> {
+    run_program(course, "fetch", &["fetch"], std::slice::from_ref(&flags.name))
+}
+
+/// Trains the models that are shipped, or some other program's work that takes its time.
+pub(crate) fn train_assets(course: &Course, flags: &cli::TrainAssets) -> anyhow::Result<Exit> {
+    let steps = flags.steps.map(|steps| format!("--steps={steps}"));
+    let arguments: Vec<String> = flags.name.clone().into_iter().chain(steps).collect();
+    // Beside the judge, so that candle is the one that is built already.
+    run_program(course, "train-assets", &["train-assets", "judge"], &arguments)
+}
+
+/// Builds one of our own programs, and lets it speak for itself.
+fn run_program(
+    course: &Course,
+    name: &str,
+    packages: &[&str],
+    arguments: &[String],
+) -> anyhow::Result<Exit> {
+    let Built::Programs(programs) = build(&course.root, packages)? else {
+        return Ok(Exit::DoesNotCompile);
+    };
+    let program = programs.get(name).with_context(|| format!("cargo built no {name}"))?;
+    let status = Command::new(program).args(arguments).current_dir(&course.root).status();
+    let status = status.with_context(|| format!("{} could not be started", program.display()))?;
+    match status.code() {
+        Some(0) => Ok(Exit::Passed),
+        Some(2) => Ok(Exit::Usage),
+        Some(75) => Ok(Exit::Temporary),
+        Some(_) => Ok(Exit::Failed),
+        None => Err(problem(Exit::Interrupted, format!("{name} was interrupted; run it again."))),
+    }
+}

@@ -244,6 +244,20 @@ impl<'a> Trial<'a> {
         args: Vec<(&'static str, Value)>,
         oracle: impl Fn(&Inputs) -> [Array; N],
     ) -> Outcome {
+        self.gradients_match_within(Tolerance::GRADIENT, args, oracle)
+    }
+
+    /// As [`Trial::gradients_match`], with a tolerance for operations whose own slope is rounded.
+    ///
+    /// # Errors
+    ///
+    /// Stops as [`Trial::gradient_matches`] does.
+    pub fn gradients_match_within<const N: usize>(
+        &mut self,
+        tolerance: Tolerance,
+        args: Vec<(&'static str, Value)>,
+        oracle: impl Fn(&Inputs) -> [Array; N],
+    ) -> Outcome {
         let args: Vec<_> = args.into_iter().map(|(name, value)| (name, in_double(value))).collect();
         let inputs = Inputs::of(&args);
         let cotangents = oracle(&inputs).map(|a| self.rng.normal_array(a.shape()).to(DType::F64));
@@ -261,7 +275,7 @@ impl<'a> Trial<'a> {
             });
             let scale = expected.max_abs().max(1.0);
             let label = format!("gradient of {name}");
-            self.close(&label, gradient, &expected, Tolerance::GRADIENT.at_scale(scale))?;
+            self.close(&label, gradient, &expected, tolerance.at_scale(scale))?;
         }
         Ok(())
     }

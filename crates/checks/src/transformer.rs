@@ -3,7 +3,12 @@
 use crate::Suite;
 
 mod accounting;
+mod beam_search;
 mod block;
+mod bpe;
+mod bpe_decode;
+mod bpe_encode;
+mod bpe_train;
 mod clip_gradients;
 mod drawing;
 mod embed;
@@ -14,13 +19,21 @@ mod learning_rate;
 mod mlp_block;
 mod next_token_loss;
 mod oracle;
+mod sample;
+mod sample_oracle;
+mod sample_slips;
+mod speculative_decode;
 mod steps;
+mod torture;
 mod unembed;
 
 /// Everything that `cargo xtask check transformer` asks.
 pub const SUITE: Suite = Suite {
     exercise: "transformer",
     parts: &[
+        &bpe_train::BPE_TRAIN,
+        &bpe_encode::BPE_ENCODE,
+        &bpe_decode::BPE_DECODE,
         &get_batch::GET_BATCH,
         &embed::EMBED,
         &unembed::UNEMBED,
@@ -32,5 +45,8 @@ pub const SUITE: Suite = Suite {
         &next_token_loss::NEXT_TOKEN_LOSS,
         &learning_rate::LEARNING_RATE,
         &clip_gradients::CLIP_GRADIENTS,
+        &sample::SAMPLE,
+        &beam_search::BEAM_SEARCH,
+        &speculative_decode::SPECULATIVE_DECODE,
     ],
 };

@@ -19,7 +19,10 @@
 //!
 //! Check your work: `cargo xtask check transformer`.
 
+pub mod decoding;
 pub mod model;
+pub mod sampling;
+pub mod tokenizer;
 pub mod training;
 
 use candle_core::{Result, Tensor};

@@ -17,7 +17,7 @@ const ENDINGS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 /// assert_eq!(wick::words("Isn't it  10%?\n"), ["Isn", "'t", " it", " ", " 10", "%?", "\n"]);
 /// ```
 ///
-/// It does by hand what OpenAI's code does by this regular expression:
+/// It does by hand what `OpenAI`'s code does by this regular expression:
 ///
 /// ```text
 /// 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+

@@ -7,17 +7,19 @@ use wick::{Numbers, Weights, part};
 ///
 /// # Shapes
 ///
-/// | tensor                             | shape                             | dtype                  |
-/// |------------------------------------|-----------------------------------|------------------------|
-/// | `ln_1.weight`, `ln_1.bias`         | `(d_model)`                       | `f32` or `f64`         |
-/// | `attn.c_attn.weight`, `….bias`     | `(d_model, 3 d_model)`, `(3 d_model)` | q, k and v side by side |
-/// | `attn.c_proj.weight`, `….bias`     | `(d_model, d_model)`, `(d_model)` |                        |
-/// | `ln_2.weight`, `ln_2.bias`         | `(d_model)`                       |                        |
-/// | `mlp.c_fc.…`, `mlp.c_proj.…`       | as in [`mlp_block`]               |                        |
-/// | `resid_pre`                        | `(batch, seq, d_model)`           | as the weights         |
-/// | `cache_k`, `cache_v`               | `(batch, n_heads, cached, d_head)` | both absent at first  |
-/// | `resid_post`                       | `(batch, seq, d_model)`           | as the weights         |
-/// | `k`, `v`                           | `(batch, n_heads, cached + seq, d_head)` | as the weights  |
+/// | tensor                       | shape                                    | dtype             |
+/// |------------------------------|------------------------------------------|-------------------|
+/// | `ln_1.weight`, `ln_1.bias`   | `(d_model)`                              | `f32` or `f64`    |
+/// | `attn.c_attn.weight`         | `(d_model, 3 * d_model)`                 | makes q, k and v  |
+/// | `attn.c_attn.bias`           | `(3 * d_model)`                          |                   |
+/// | `attn.c_proj.weight`         | `(d_model, d_model)`                     |                   |
+/// | `attn.c_proj.bias`           | `(d_model)`                              |                   |
+/// | `ln_2.weight`, `ln_2.bias`   | `(d_model)`                              |                   |
+/// | `mlp.c_fc.…`, `mlp.c_proj.…` | as in `mlp_block`                        |                   |
+/// | `resid_pre`                  | `(batch, seq, d_model)`                  | as the weights    |
+/// | `cache_k`, `cache_v`         | `(batch, n_heads, cached, d_head)`       | absent at first   |
+/// | `resid_post`                 | `(batch, seq, d_model)`                  | as the weights    |
+/// | `k`, `v`                     | `(batch, n_heads, cached + seq, d_head)` | as the weights    |
 ///
 /// # Contract
 ///
@@ -26,8 +28,9 @@ use wick::{Numbers, Weights, part};
 ///   `resid_post = resid_mid + mlp_block(ln_2(resid_mid))`: what is normalised is a copy; the
 ///   stream itself only ever gets something added. Each norm has `eps` 1e-5.
 /// - Attention is causal, in `n_heads` heads of width `d_model / n_heads`; scores are divided by
-///   the root of that width. Head `h` has the columns `h · d_head ..` of q, of k and of v.
-/// - Weights are `(d_in, d_out)`, as in [`mlp_block`].
+///   the root of that width. `attn.c_attn` makes all of q first, then all of k, then all of v, and
+///   head `h` has the columns from `h · d_head` on of each.
+/// - Weights are `(d_in, d_out)`, as in `mlp_block`.
 /// - With a cache, `resid_pre` holds the newest positions: they read all cached ones too, and `k`
 ///   and `v` are the cached ones with the new ones behind them. A text in pieces, each with the
 ///   cache of the last, gives what the whole text gives at once.
@@ -93,7 +96,7 @@ pub fn block(
 ///
 /// Fails, with the whole name of the tensor, if one is missing, if one has another shape than it
 /// must (`d_mlp` is what `h.N.mlp.c_fc.bias` says), if one holds a number that is not finite, or if
-/// one is there that nothing uses. Fails also where [`embed`] and [`block`] do.
+/// one is there that nothing uses. Fails also where `embed` and [`block`] do.
 ///
 /// # Example: no blocks at all
 ///

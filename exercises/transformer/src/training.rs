@@ -29,7 +29,7 @@ use wick::{Weights, part};
 ///
 /// ```text
 /// tokens = [10, 11, 12, 13, 14]    seq = 2: starts 0, 1 and 2
-/// noise = [0.5, 0.1]               starts ⌊1.5⌋ = 1 and ⌊0.3⌋ = 0
+/// noise = [0.5, 0.2]               starts ⌊1.5⌋ = 1 and ⌊0.6⌋ = 0
 /// x = [[11, 12], [10, 11]]         y = [[12, 13], [11, 12]]
 /// ```
 ///
@@ -57,7 +57,7 @@ pub fn get_batch(tokens: &Tensor, noise: &Tensor, seq: usize) -> Result<(Tensor,
 /// - The surprise at a position is `−ln softmax(logits)[target]`; the loss is the mean over all
 ///   positions whose target is not `ignore`. Those whose target is, such as padding, count neither
 ///   in the sum nor in the number, whatever the logits there are, NaN included.
-/// - `ignore` may be a token of the vocabulary or lie beyond it; without one, every position counts.
+/// - `ignore` may be a token of the vocabulary or lie beyond it; without one, all positions count.
 /// - Logits of ±10⁴ give the loss that they should.
 /// - Gradients flow back to `logits`; at ignored positions they are 0.
 /// - Inputs may be non-contiguous.
@@ -99,9 +99,9 @@ pub fn next_token_loss(logits: &Tensor, targets: &Tensor, ignore: Option<u32>) -
 /// # Example: three steps up, four down
 ///
 /// ```text
-/// warmup = 3, total = 7, peak = 4, floor = 2
-/// step 0  1  2  3  5  7
-/// rate 1  2  3  4  3  2
+/// warmup = 3, total = 7, peak = 4, floor = 1
+/// step 0  1  2  3  5    7
+/// rate 1  2  3  4  2.5  1
 /// ```
 ///
 /// Source: Loshchilov and Hutter (2017), "SGDR", §3, eq. 5, arXiv:1608.03983; Brown et al. (2020),
@@ -146,12 +146,12 @@ pub fn learning_rate(
 /// Fails if `max_norm` is not above 0; and, naming it, if a gradient belongs to no weight, has
 /// another shape than its weight, or holds a number that is not finite.
 ///
-/// # Example: two gradients, five long together
+/// # Example: two gradients, three long together
 ///
 /// ```text
-/// weights: a, b, c    gradients: a = [3, 0], c = [[4]]    max_norm = 1
-/// norm = √(9 + 16) = 5
-/// clipped: a = [0.6, 0], c = [[0.8]]
+/// weights: a, b, c    gradients: a = [2, 2], c = [[1]]    max_norm = 1.5
+/// norm = √(4 + 4 + 1) = 3
+/// clipped: a = [1, 1], c = [[0.5]]
 /// ```
 ///
 /// Source: Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural

@@ -5,9 +5,9 @@
 //! position; every block reads the stream, and adds what it found:
 //!
 //! ```text
-//! tokens → embed → resid ─┬───────────────────────(+)─┬───────────────────────(+)─ … → unembed → logits
-//!                         └→ layer_norm → attention ─┘└→ layer_norm → mlp_block ─┘
-//!                         └──────────────── block, n_layers times ───────────────┘
+//! tokens → embed ─┬──────────────────────────+─┬──────────────────────────+─ … → unembed → logits
+//!                 └─ layer_norm → attention ─┘ └─ layer_norm → mlp_block ─┘
+//!                 └──────────────── block, n_layers times ────────────────┘
 //! ```
 //!
 //! Tensors have the names and shapes of GPT-2's own files, so what you write can run its weights.
@@ -153,9 +153,9 @@ pub fn unembed(resid: &Tensor, wte: &Tensor) -> Result<Tensor> {
 /// # Example: two numbers, and an `eps` that shows
 ///
 /// ```text
-/// x = [1, 3]    weight = [2, 4]    bias = [10, 20]    eps = 3
-/// mean 2, variance 1, √(1 + 3) = 2: normed = [-0.5, 0.5]
-/// result = [9, 22]
+/// x = [1, 5]    weight = [3, 6]    bias = [10, 20]    eps = 5
+/// mean 3, variance 4, √(4 + 5) = 3: normed = [-2/3, 2/3]
+/// result = [8, 24]
 /// ```
 ///
 /// Source: Ba, Kiros and Hinton (2016), "Layer Normalization", §3, eq. 3–4, arXiv:1607.06450; `eps`
@@ -207,10 +207,10 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
 /// # Example: a width of 1, made 2 inside
 ///
 /// ```text
-/// x = [[1]]    c_fc.weight = [[1, 2]]    c_fc.bias = [0, -1]
-/// inside = [1, 1]    gelu = [0.841192, 0.841192]
+/// x = [[1]]    c_fc.weight = [[1, 2]]    c_fc.bias = [0, -3]
+/// inside = [1, -1]    gelu = [0.841192, -0.158808]
 /// c_proj.weight = [[10], [100]]    c_proj.bias = [3]
-/// result = [[95.531119]]
+/// result = [[3 + 8.41192 - 15.8808]] = [[-4.46888]]
 /// ```
 ///
 /// Source: Vaswani et al. (2017), §3.3, eq. 2, arXiv:1706.03762; Hendrycks and Gimpel (2016), §2,

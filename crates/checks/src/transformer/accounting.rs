@@ -44,8 +44,8 @@ pub(super) const ACCOUNTING: Part = Part {
         },
         Check {
             name: "real_models_are_counted",
-            promise: "GPT-2's four sizes have the parameters that they have, and random models what \
-                      counting each tensor gives, exactly.",
+            promise: "GPT-2's four sizes have the parameters that they have, and random models \
+                      what counting each tensor gives, exactly.",
             kind: Kind::Reference,
             run: real_models_are_counted,
         },

@@ -142,11 +142,15 @@ fn pieces_make_the_whole(trial: &mut Trial) -> Outcome {
 fn matches_definition(trial: &mut Trial) -> Outcome {
     let one = Widths { d_model: 1, d_mlp: 1 };
     let wide = Widths { d_model: 4, d_mlp: 7 };
-    for (widths, n_heads, [batch, seq]) in
-        [(WIDTHS, 2, [2, 4]), (one, 1, [1, 1]), (wide, 4, [3, 2]), (WIDTHS, 1, [1, 3])]
-    {
+    // A faint stream first: there the `eps` of the norms shows.
+    for (widths, n_heads, [batch, seq], loud) in [
+        (WIDTHS, 2, [2, 4], 0.003),
+        (one, 1, [1, 1], 1.0),
+        (wide, 4, [3, 2], 1.0),
+        (WIDTHS, 1, [1, 3], 1.0),
+    ] {
         let weights = drawing::block(trial, "", widths);
-        let resid = trial.rng.normal_array(&[batch, seq, widths.d_model]);
+        let resid = trial.rng.normal_array(&[batch, seq, widths.d_model]).map(|x| loud * x);
         let expected = oracle::block(&|name| &weights[name], &resid, n_heads, None);
         for dtype in [DType::F64, DType::F32] {
             let laid_out = resid.to(dtype).laid_out(&[1, 2, 0]);

@@ -62,8 +62,8 @@ pub(super) const EMBED: Part = Part {
         },
         Check {
             name: "what_is_not_there_is_refused",
-            promise: "Tokens beyond the vocabulary, positions beyond the context and tables of \
-                      two widths give an error.",
+            promise: "Tokens beyond the vocabulary, positions beyond the context and tables of two \
+                      widths give an error.",
             kind: Kind::Errors,
             run: what_is_not_there_is_refused,
         },
@@ -102,8 +102,8 @@ pub(super) const EMBED: Part = Part {
         },
         Impostor {
             name: "positions_run_through_the_batch",
-            diagnosis: "positions count on from one sequence of the batch to the next; each \
-                        starts at `offset`",
+            diagnosis: "positions count on from one sequence of the batch to the next; each starts \
+                        at `offset`",
             caught_by: "sequences_stand_alone",
             answer: embedding!(|tokens, wte, wpe, offset| {
                 let (batch, seq) = tokens.dims2()?;

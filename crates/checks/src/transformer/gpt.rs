@@ -43,8 +43,8 @@ pub(super) const GPT: Part = Part {
         },
         Check {
             name: "gradient_reaches_every_weight",
-            promise: "The gradient reaches every weight of every block and of both ends, and is the \
-                      right one.",
+            promise: "The gradient reaches every weight of every block and of both ends, and is \
+                      the right one.",
             kind: Kind::Gradient,
             run: gradient_reaches_every_weight,
         },

@@ -92,8 +92,8 @@ pub(super) const LAYER_NORM: Part = Part {
         },
         Impostor {
             name: "divided_by_the_variance",
-            diagnosis: "the distances are divided by the variance, of which the root has not \
-                        been taken",
+            diagnosis: "the distances are divided by the variance, of which the root has not been \
+                        taken",
             caught_by: "documented_example",
             answer: norming!(|x, eps| {
                 let centred = centred(x)?;
@@ -213,10 +213,10 @@ const EPS: f64 = 1e-5;
 
 fn documented_example(trial: &mut Trial) -> Outcome {
     let row = |values: &[f64]| Array::vector(values).to(DType::F32);
-    let x = Array::matrix(&[[1., 3.]]).to(DType::F32);
-    let (weight, bias) = (row(&[2., 4.]), row(&[10., 20.]));
-    let out = trial.array(args![x: &x, weight: &weight, bias: &bias, eps: 3.0])?;
-    trial.close("result", &out, &Array::matrix(&[[9., 22.]]).to(DType::F32), TOLERANCE)
+    let x = Array::matrix(&[[1., 5.]]).to(DType::F32);
+    let (weight, bias) = (row(&[3., 6.]), row(&[10., 20.]));
+    let out = trial.array(args![x: &x, weight: &weight, bias: &bias, eps: 5.0])?;
+    trial.close("result", &out, &Array::matrix(&[[8., 24.]]).to(DType::F32), TOLERANCE)
 }
 
 fn moving_all_changes_nothing(trial: &mut Trial) -> Outcome {

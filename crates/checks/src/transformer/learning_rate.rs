@@ -188,8 +188,8 @@ pub(super) const LEARNING_RATE: Part = Part {
 const TOLERANCE: Tolerance = Tolerance::roundings(8.0).in_double(1e-12);
 
 fn documented_example(trial: &mut Trial) -> Outcome {
-    for (step, expected) in [(0, 1.0), (1, 2.0), (2, 3.0), (3, 4.0), (5, 3.0), (7, 2.0)] {
-        let found = rate(trial, [step, 3, 7], 4.0, 2.0)?;
+    for (step, expected) in [(0, 1.0), (1, 2.0), (2, 3.0), (3, 4.0), (5, 2.5), (7, 1.0)] {
+        let found = rate(trial, [step, 3, 7], 4.0, 1.0)?;
         close(trial, step, found, expected, 4.0)?;
     }
     Ok(())

@@ -69,12 +69,13 @@ pub(super) const MLP_BLOCK: Part = Part {
     impostors: &[
         Impostor {
             name: "weights_of_linear",
-            diagnosis: "weights are taken as `(d_out, d_in)` and transposed; GPT-2's `Conv1D` keeps \
-                        them as `(d_in, d_out)`",
+            diagnosis: "weights are taken as `(d_out, d_in)` and transposed; GPT-2's `Conv1D` \
+                        keeps them as `(d_in, d_out)`",
             caught_by: "documented_example",
             answer: mlp!(conv: |weights, name, x| {
                 let weight = weights.get(&format!("{name}.weight"))?;
-                x.broadcast_matmul(&weight.t()?)?.broadcast_add(weights.get(&format!("{name}.bias"))?)
+                let bias = weights.get(&format!("{name}.bias"))?;
+                x.broadcast_matmul(&weight.t()?)?.broadcast_add(bias)
             }),
         },
         Impostor {
@@ -105,7 +106,7 @@ pub(super) const MLP_BLOCK: Part = Part {
         Impostor {
             name: "bent_at_the_end_too",
             diagnosis: "the result is bent as well; it goes into the stream as it is",
-            caught_by: "far_from_zero_it_opens_or_closes",
+            caught_by: "documented_example",
             answer: mlp!(conv: |weights, name, x| {
                 let out = conv1d(weights, name, x)?;
                 if name.ends_with("c_proj") { gelu_by_tanh(&out) } else { Ok(out) }
@@ -168,7 +169,8 @@ pub(super) const MLP_BLOCK: Part = Part {
         },
         Impostor {
             name: "biases_optional",
-            diagnosis: "a bias that is missing is left out without an error, so a damaged file runs",
+            diagnosis: "a bias that is missing is left out without an error, so a damaged file \
+                        runs",
             caught_by: "bad_weights_are_named",
             answer: mlp!(conv: |weights, name, x| {
                 match weights.find(&format!("{name}.bias")) {
@@ -207,13 +209,14 @@ const WIDTHS: Widths = Widths { d_model: 3, d_mlp: 5 };
 fn documented_example(trial: &mut Trial) -> Outcome {
     let weights = Named::from([
         ("c_fc.weight".to_owned(), Array::matrix(&[[1., 2.]])),
-        ("c_fc.bias".to_owned(), Array::vector(&[0., -1.])),
+        ("c_fc.bias".to_owned(), Array::vector(&[0., -3.])),
         ("c_proj.weight".to_owned(), Array::matrix(&[[10.], [100.]])),
         ("c_proj.bias".to_owned(), Array::vector(&[3.])),
     ]);
     let x = Array::matrix(&[[1.]]).to(DType::F32);
     let out = trial.array(args![weights: value(&weights, DType::F32), x: &x])?;
-    let expected = Array::matrix(&[[3.0 + 110.0 * oracle::gelu(1.0)]]).to(DType::F32);
+    let expected = Array::matrix(&[[3.0 + 10.0 * oracle::gelu(1.0) + 100.0 * oracle::gelu(-1.0)]])
+        .to(DType::F32);
     trial.close("mlp_out", &out, &expected, TOLERANCE)
 }
 

@@ -63,8 +63,8 @@ pub(super) const NEXT_TOKEN_LOSS: Part = Part {
         },
         Check {
             name: "what_has_no_loss_is_refused",
-            promise: "Targets that are all ignored, beyond the vocabulary, or of another shape give \
-                      an error.",
+            promise: "Targets that are all ignored, beyond the vocabulary, or of another shape \
+                      give an error.",
             kind: Kind::Errors,
             run: what_has_no_loss_is_refused,
         },
@@ -72,7 +72,8 @@ pub(super) const NEXT_TOKEN_LOSS: Part = Part {
     impostors: &[
         Impostor {
             name: "padding_counts",
-            diagnosis: "the sum is divided by the number of all positions; ignored ones do not count",
+            diagnosis: "the sum is divided by the number of all positions; ignored ones do not \
+                        count",
             caught_by: "documented_example",
             answer: loss!(|logits, targets, ignore| {
                 let Kept { surprises, .. } = kept(logits, targets, ignore)?;
@@ -218,7 +219,8 @@ pub(super) const NEXT_TOKEN_LOSS: Part = Part {
         },
         Impostor {
             name: "nothing_counts_as_zero",
-            diagnosis: "a batch in which nothing counts has a loss of 0, as if the model knew it all",
+            diagnosis: "a batch in which nothing counts has a loss of 0, as if the model knew it \
+                        all",
             caught_by: "what_has_no_loss_is_refused",
             answer: loss!(|logits, targets, ignore| {
                 let flat = targets.flatten_all()?.to_vec1::<u32>()?;

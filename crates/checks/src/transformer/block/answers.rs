@@ -40,8 +40,8 @@ fn checked(
 pub(super) const IMPOSTORS: &[Impostor] = &[
     Impostor {
         name: "norm_on_the_residual",
-        diagnosis: "the stream itself is replaced by its norm; only the copy that a sub-block reads \
-                    is normed",
+        diagnosis: "the stream itself is replaced by its norm; only the copy that a sub-block \
+                    reads is normed",
         caught_by: "documented_example",
         answer: block!(arrange: |steps, weights, resid_pre, attend| {
             let resid_pre = (steps.norm)(weights, "ln_1", resid_pre)?;
@@ -72,18 +72,9 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
         }),
     },
     Impostor {
-        name: "mlp_replaces_the_stream",
-        diagnosis: "`resid_mid` is not added to what the MLP gives",
-        caught_by: "documented_example",
-        answer: block!(arrange: |steps, weights, resid_pre, attend| {
-            let resid_mid = (resid_pre + attend(&(steps.norm)(weights, "ln_1", resid_pre)?)?)?;
-            steps.mlp(weights, "mlp.", &(steps.norm)(weights, "ln_2", &resid_mid)?)
-        }),
-    },
-    Impostor {
         name: "weights_of_linear",
-        diagnosis: "weights are taken as `(d_out, d_in)` and transposed; GPT-2's `Conv1D` keeps them \
-                    as `(d_in, d_out)`",
+        diagnosis: "weights are taken as `(d_out, d_in)` and transposed; GPT-2's `Conv1D` keeps \
+                    them as `(d_in, d_out)`",
         caught_by: "documented_example",
         answer: block!(conv: |weights, name, x| {
             let weight = weights.get(&format!("{name}.weight"))?;
@@ -115,8 +106,8 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "mask_after_softmax",
-        diagnosis: "the mask is applied after the softmax, so later positions still take a share of \
-                    each row",
+        diagnosis: "the mask is applied after the softmax, so later positions still take a share \
+                    of each row",
         caught_by: "future_cannot_change_past",
         answer: block!(pattern: |q, k| {
             let scores = scaled(q, k)?;
@@ -126,8 +117,8 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "softmax_over_queries",
-        diagnosis: "the softmax runs over the queries, so later ones change earlier results; it has \
-                    to run over the keys",
+        diagnosis: "the softmax runs over the queries, so later ones change earlier results; it \
+                    has to run over the keys",
         caught_by: "future_cannot_change_past",
         answer: block!(pattern: |q, k| {
             let scores = scaled(q, k)?;
@@ -179,8 +170,8 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "side_by_side",
-        diagnosis: "attention and MLP both read `resid_pre`, side by side, as in GPT-J; in GPT-2 the \
-                    MLP reads what attention has added to",
+        diagnosis: "attention and MLP both read `resid_pre`, side by side, as in GPT-J; in GPT-2 \
+                    the MLP reads what attention has added to",
         caught_by: "matches_definition",
         answer: block!(arrange: |steps, weights, resid_pre, attend| {
             let attn_out = attend(&(steps.norm)(weights, "ln_1", resid_pre)?)?;
@@ -217,7 +208,8 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "output_not_projected",
-        diagnosis: "the merged heads go into the stream as they are; `attn.c_proj` mixes them first",
+        diagnosis: "the merged heads go into the stream as they are; `attn.c_proj` mixes them \
+                    first",
         caught_by: "matches_definition",
         answer: block!(conv: |weights, name, x| {
             let out = conv1d(weights, name, x)?;
@@ -278,12 +270,6 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
             let [q, k, v] = split_qkv(qkv, n_heads)?;
             Ok([k, q, v])
         }),
-    },
-    Impostor {
-        name: "gelu_by_erf",
-        diagnosis: "the GELU is the exact one, by `erf`; GPT-2 was trained with the one by `tanh`",
-        caught_by: "matches_definition",
-        answer: block!(gelu: |x| x.gelu_erf()),
     },
     Impostor {
         name: "computed_in_f32",

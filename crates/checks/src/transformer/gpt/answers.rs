@@ -43,8 +43,8 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "position_table_not_sliced",
-        diagnosis: "all of `wpe.weight` is added; as many rows of it as there are tokens have to be \
-                    cut out first",
+        diagnosis: "all of `wpe.weight` is added; as many rows of it as there are tokens have to \
+                    be cut out first",
         caught_by: "documented_example",
         answer: gpt!(embed: |weights, tokens| {
             look_up(weights, tokens)?.broadcast_add(weights.get("wpe.weight")?)
@@ -61,8 +61,8 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "weights_of_linear",
-        diagnosis: "weights are taken as `(d_out, d_in)` and transposed; GPT-2's `Conv1D` keeps them \
-                    as `(d_in, d_out)`",
+        diagnosis: "weights are taken as `(d_out, d_in)` and transposed; GPT-2's `Conv1D` keeps \
+                    them as `(d_in, d_out)`",
         caught_by: "future_cannot_change_past",
         answer: gpt!(steps: steps!(conv: |weights, name, x| {
             let weight = weights.get(&format!("{name}.weight"))?;
@@ -71,7 +71,8 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "no_mask",
-        diagnosis: "nothing hides the future, so in training the model reads what it should predict",
+        diagnosis: "nothing hides the future, so in training the model reads what it should \
+                    predict",
         caught_by: "future_cannot_change_past",
         answer: gpt!(steps: steps!(pattern: |q, k| {
             let scaled = (scores(q, k)? / (q.dim(3)? as f64).sqrt())?;
@@ -80,7 +81,8 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "positions_run_through_the_batch",
-        diagnosis: "positions count on from one sequence of the batch to the next; each starts at 0",
+        diagnosis: "positions count on from one sequence of the batch to the next; each starts at \
+                    0",
         caught_by: "sequences_stand_alone",
         answer: gpt!(embed: |weights, tokens| {
             let (batch, seq) = tokens.dims2()?;
@@ -106,7 +108,8 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "blocks_in_order_of_text",
-        diagnosis: "the blocks run in the order of their names as text, where h.10 stands before h.2",
+        diagnosis: "the blocks run in the order of their names as text, where h.10 stands before \
+                    h.2",
         caught_by: "matches_definition",
         answer: gpt!(order: |n_layers| {
             let mut order: Vec<usize> = (0..n_layers).collect();
@@ -129,12 +132,6 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
         })),
     },
     Impostor {
-        name: "gelu_by_erf",
-        diagnosis: "the GELU is the exact one, by `erf`; GPT-2 was trained with the one by `tanh`",
-        caught_by: "matches_definition",
-        answer: gpt!(steps: steps!(gelu: |x| x.gelu_erf())),
-    },
-    Impostor {
         name: "masks_taken_for_weights",
         diagnosis: "`h.N.attn.bias` is refused as unused, though it is the mask that GPT-2's own \
                     files hold",
@@ -152,8 +149,8 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "embedding_learns_at_one_end",
-        diagnosis: "`wte.weight` is unembedded with a copy outside the graph, so that it learns from \
-                    one of its two ends only",
+        diagnosis: "`wte.weight` is unembedded with a copy outside the graph, so that it learns \
+                    from one of its two ends only",
         caught_by: "gradient_reaches_every_weight",
         answer: gpt!(unembed: |weights, resid| {
             logits(weights, resid, &weights.get("wte.weight")?.detach())

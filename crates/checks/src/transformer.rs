@@ -12,6 +12,7 @@ mod bpe_train;
 mod clip_gradients;
 mod drawing;
 mod embed;
+mod generate;
 mod get_batch;
 mod gpt;
 mod layer_norm;
@@ -46,6 +47,7 @@ pub const SUITE: Suite = Suite {
         &learning_rate::LEARNING_RATE,
         &clip_gradients::CLIP_GRADIENTS,
         &sample::SAMPLE,
+        &generate::GENERATE,
         &beam_search::BEAM_SEARCH,
         &speculative_decode::SPECULATIVE_DECODE,
     ],

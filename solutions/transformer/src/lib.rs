@@ -20,6 +20,7 @@
 //! Check your work: `cargo xtask check transformer`.
 
 pub mod decoding;
+pub mod generation;
 pub mod model;
 pub mod sampling;
 pub mod tokenizer;

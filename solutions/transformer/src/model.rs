@@ -88,7 +88,7 @@ pub fn block(
     Ok(((resid_mid + mlp_out)?, k, v))
 }
 
-fn norm(weights: &Weights, name: &str, resid: &Tensor) -> Result<Tensor> {
+pub(crate) fn norm(weights: &Weights, name: &str, resid: &Tensor) -> Result<Tensor> {
     let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
     layer_norm(resid, weights.get(&weight)?, weights.get(&bias)?, EPS)
         .map_err(|error| error.context(format!("in `{name}`")))
@@ -125,7 +125,7 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
 }
 
 /// The tensors whose names start so, without that start.
-fn below(weights: &Weights, start: &str) -> Weights {
+pub(crate) fn below(weights: &Weights, start: &str) -> Weights {
     let inside = |(name, tensor): (&str, &Tensor)| {
         name.strip_prefix(start).map(|name| (name.to_owned(), tensor.clone()))
     };

@@ -173,14 +173,14 @@ fn documented_example(trial: &mut Trial) -> Outcome {
 }
 
 fn shifted_logits_change_nothing(trial: &mut Trial) -> Outcome {
-    let logits = clear_logits(trial, 5, 1.5);
+    let logits = random_logits(trial, 5, 1.5);
     for (end, width) in [(None, 3), (Some(2), 2)] {
         let question = Question { start: 1, end, width, n_new: 4 };
         let plain = asked(trial, &logits, question)?;
         let shifted =
             Array::from_fn(&[5, 5], |at| logits.at(at) + [3.0, -7.0, 0.5, 20.0, -1.0][at[0]]);
         let moved = asked(trial, &shifted, question)?;
-        same(trial, question, &moved, &plain)?;
+        as_good(trial, question, &logits, &moved, &plain)?;
     }
     Ok(())
 }
@@ -188,13 +188,13 @@ fn shifted_logits_change_nothing(trial: &mut Trial) -> Outcome {
 fn matches_definition(trial: &mut Trial) -> Outcome {
     for n in 0..24 {
         let d_vocab = trial.rng.between(4, 6);
-        let logits = clear_logits(trial, d_vocab, 1.0);
+        let logits = random_logits(trial, d_vocab, 1.0);
         let logits = if n % 2 == 0 { logits.to(DType::F32).laid_out(&[1, 0]) } else { logits };
         let end = (n % 4 > 0).then(|| trial.rng.below(d_vocab));
         let (start, width) = (trial.rng.below(d_vocab), trial.rng.between(1, 3));
         let question = Question { start, end, width, n_new: trial.rng.between(1, 5) };
         let got = asked(trial, &logits, question)?;
-        same(trial, question, &got, &search(&table(&logits), question))?;
+        as_good(trial, question, &logits, &got, &search(&table(&logits), question))?;
     }
     pruned_for_good(trial)?;
     let one = Question { start: 0, end: None, width: 1, n_new: 3 };
@@ -216,7 +216,7 @@ fn pruned_for_good(trial: &mut Trial) -> Outcome {
     let start = places.iter().position(|&place| place == 0).unwrap_or(0);
     let question = Question { start, end: None, width: 2, n_new: 4 };
     let got = asked(trial, &logits, question)?;
-    same(trial, question, &got, &search(&table(&logits), question))
+    as_good(trial, question, &logits, &got, &search(&table(&logits), question))
 }
 
 fn a_wide_beam_finds_the_best(trial: &mut Trial) -> Outcome {
@@ -235,12 +235,12 @@ fn a_wide_beam_finds_the_best(trial: &mut Trial) -> Outcome {
     let start = places.iter().position(|&place| place == 0).unwrap_or(0);
     let wide = Question { start, end: None, width: 256, n_new: 4 };
     let got = asked(trial, &planted, wide)?;
-    same(trial, wide, &got, &best_of_all(&table(&planted), wide))?;
+    as_good(trial, wide, &planted, &got, &best_of_all(&table(&planted), wide))?;
     for end in [None, Some(1)] {
-        let logits = clear_logits(trial, 3, 0.7);
+        let logits = random_logits(trial, 3, 0.7);
         let wide = Question { start: 0, end, width: 243, n_new: 5 };
         let got = asked(trial, &logits, wide)?;
-        same(trial, wide, &got, &best_of_all(&table(&logits), wide))?;
+        as_good(trial, wide, &logits, &got, &best_of_all(&table(&logits), wide))?;
     }
     Ok(())
 }
@@ -299,8 +299,30 @@ fn same(trial: &mut Trial, question: Question, got: &Text, expected: &Text) -> O
     trial.close("score", &got, &expected, TOLERANCE.at_scale(scale))
 }
 
-/// Random logits, of which no two texts have nearly equal scores by chance.
-fn clear_logits(trial: &mut Trial, d_vocab: usize, spread: f64) -> Array {
+/// As [`same`], but with other tokens of the same score too: two texts that take the same steps in
+/// another order differ by rounding alone.
+fn as_good(
+    trial: &mut Trial,
+    question: Question,
+    logits: &Array,
+    got: &Text,
+    expected: &Text,
+) -> Outcome {
+    let table = table(logits);
+    let mut last = question.start;
+    let mut score = 0.0;
+    for &token in &got.0 {
+        score += table[last].get(token).copied().unwrap_or(f64::NEG_INFINITY);
+        last = token.min(table.len() - 1);
+    }
+    let whole = got.0.len() == question.n_new || ended(&got.0, question.end);
+    let as_good = whole && (score - expected.1).abs() < 1e-9;
+    let expected = if as_good { (got.0.clone(), expected.1) } else { expected.clone() };
+    same(trial, question, got, &expected)
+}
+
+/// Random logits, the larger the spread the surer.
+fn random_logits(trial: &mut Trial, d_vocab: usize, spread: f64) -> Array {
     trial.rng.normal_array(&[d_vocab, d_vocab]).map(|x| spread * x).to(DType::F64)
 }
 

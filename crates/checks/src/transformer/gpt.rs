@@ -10,7 +10,7 @@ use super::{
 use crate::{Array, Check, Kind, Outcome, Part, Tolerance, Trial, args, named::Named};
 
 mod answers;
-mod model;
+pub(super) mod model;
 
 pub(super) const GPT: Part = Part {
     name: "gpt",

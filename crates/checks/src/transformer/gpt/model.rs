@@ -54,14 +54,18 @@ pub(super) fn embed(weights: &Weights, tokens: &Tensor) -> Result<Tensor> {
     of_tokens.broadcast_add(&weights.get("wpe.weight")?.narrow(0, 0, tokens.dim(1)?)?)
 }
 
-pub(super) fn look_up(weights: &Weights, tokens: &Tensor) -> Result<Tensor> {
+pub(in super::super) fn look_up(weights: &Weights, tokens: &Tensor) -> Result<Tensor> {
     let wte = weights.get("wte.weight")?;
     let (batch, seq) = tokens.dims2()?;
     wte.index_select(&tokens.flatten_all()?, 0)?.reshape((batch, seq, wte.dim(1)?))
 }
 
 /// A last norm, then the products with the rows of a table.
-pub(super) fn logits(weights: &Weights, resid: &Tensor, table: &Tensor) -> Result<Tensor> {
+pub(in super::super) fn logits(
+    weights: &Weights,
+    resid: &Tensor,
+    table: &Tensor,
+) -> Result<Tensor> {
     products(&(Steps::HONEST.norm)(weights, "ln_f", resid)?, table)
 }
 
@@ -72,7 +76,7 @@ pub(super) fn products(resid: &Tensor, table: &Tensor) -> Result<Tensor> {
 }
 
 /// The tensors whose names start so, without that start.
-pub(super) fn below(weights: &Weights, start: &str) -> Weights {
+pub(in super::super) fn below(weights: &Weights, start: &str) -> Weights {
     let inside = |(name, tensor): (&str, &Tensor)| {
         name.strip_prefix(start).map(|name| (name.to_owned(), tensor.clone()))
     };

@@ -22,6 +22,7 @@ mod relu;
 mod sgd;
 mod steps;
 
+mod diagnose;
 mod severed;
 mod train;
 mod trainer;
@@ -45,6 +46,7 @@ pub const SUITE: Suite = Suite {
         &adamw::ADAMW,
         &dropout::DROPOUT,
         &train::TRAIN,
+        &diagnose::DIAGNOSE,
         &severed::ASSERT_ALL_GRADIENTS,
     ],
 };

@@ -25,7 +25,12 @@ fn may(edge: &Edge, to_folder: &str) -> bool {
     let room = edge.folder.split('/').next().unwrap_or_default();
     match room {
         // An exercise that builds on an earlier one gets it from the solutions.
-        "exercises" | "solutions" => edge.to == "wick" || to_folder.starts_with("solutions/"),
+        // An example, to go further, may read data; a part never does.
+        "exercises" | "solutions" => {
+            edge.to == "wick"
+                || to_folder.starts_with("solutions/")
+                || edge.is_dev && edge.to == "datasets"
+        }
         _ => ROOMS.iter().any(|(name, imports, tests)| {
             *name == edge.from
                 && (imports.contains(&edge.to.as_str())

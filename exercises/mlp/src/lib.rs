@@ -12,7 +12,8 @@
 //! [`autograd`] comes first: what a gradient is, and a machine that computes it.
 //! This file has the functions that a network is made of; [`noise`] has those that need random
 //! numbers, [`backward`] differentiates a whole network by hand, and [`optimisers`] take the step.
-//! [`train`] puts them together; [`severed`] finds what training would not tell you.
+//! [`train`] puts them together; [`diagnose`] says why a network does not learn, and [`severed`]
+//! finds what training would not tell you.
 //!
 //! Source: Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating
 //! errors", doi:10.1038/323533a0.
@@ -21,6 +22,7 @@
 
 pub mod autograd;
 pub mod backward;
+pub mod diagnose;
 pub mod noise;
 pub mod optimisers;
 pub mod severed;

@@ -429,8 +429,10 @@ fn describe(value: &Value) -> String {
         Value::Bool(flag) => flag.to_string(),
         Value::Int(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
-        Value::Text(text) => format!("{text:?}"),
+        // Only the start is shown, so only the start of a long one is written.
+        Value::Text(text) => format!("{:?}", text.chars().take(DESCRIPTION).collect::<String>()),
         Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+        Value::Ints(ints) if ints.len() > DESCRIPTION => format!("{:?}", &ints[..DESCRIPTION]),
         Value::Ints(ints) => format!("{ints:?}"),
         Value::Texts(texts) => format!("{texts:?}"),
         Value::Tensor(raw) => describe_raw(raw),

@@ -111,7 +111,8 @@ pub fn beam_search(
 /// # Contract
 ///
 /// - A proposal `x` for position `i` is drawn from `draft`'s row with `noise[i, 0]`. It is accepted
-///   if `noise[i, 1] · draft(x)` is below `target(x)`: with probability `min(1, target(x)/draft(x))`.
+///   if `noise[i, 1] · draft(x)` is below `target(x)`: with probability `target(x)/draft(x)`, at
+///   most 1.
 /// - At the first proposal that is not accepted, the token of that position is drawn with
 ///   `noise[i, 2]` from `max(0, target − draft)`, made to sum to 1, and the round ends.
 /// - If all `n_draft` proposals are accepted, one more token is drawn with `noise[i, 2]` from

@@ -72,7 +72,9 @@ pub fn bpe_train(text: &str, specials: &[String], n_merges: usize) -> Result<Vec
     let mut corpus = Corpus::default();
     for piece in cut(text, specials)? {
         if let Piece::Text(text) = piece {
-            words(text).into_iter().for_each(|word| corpus.add(word));
+            for word in words(text) {
+                corpus.add(word);
+            }
         }
     }
     corpus.count_pairs();

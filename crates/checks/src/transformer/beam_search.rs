@@ -92,7 +92,7 @@ pub(super) const BEAM_SEARCH: Part = Part {
         },
         Impostor {
             name: "ended_dropped",
-            diagnosis: "a candidate that has come to its end is dropped; it should compete as it is",
+            diagnosis: "a candidate that has come to its end is dropped; it should compete on",
             caught_by: "matches_definition",
             answer: slip!(Slip::EndedDropped),
         },

@@ -100,7 +100,8 @@ fn holds(ranges: &[(char, char)], c: char) -> bool {
 }
 
 fn category(name: &str) -> Vec<(char, char)> {
-    let class: ClassUnicode = match regex_syntax::parse(name).map(|hir| hir.into_kind()) {
+    let class: ClassUnicode = match regex_syntax::parse(name).map(regex_syntax::hir::Hir::into_kind)
+    {
         Ok(HirKind::Class(Class::Unicode(class))) => class,
         other => unreachable!("a category is a class of characters, not {other:?}"),
     };
@@ -132,7 +133,9 @@ pub(super) fn train(text: &str, specials: &[String], n_merges: usize) -> Vec<Pai
         if best.1 < 2 {
             break;
         }
-        corpus.iter_mut().for_each(|word| merge(word, best.0, BYTES + merges.len()));
+        for word in &mut corpus {
+            merge(word, best.0, BYTES + merges.len());
+        }
         merges.push(best.0);
     }
     merges

@@ -202,7 +202,7 @@ fn specials_are_never_merged(trial: &mut Trial) -> Outcome {
     learns(trial, "x<|y x<|y xaby xaby <|end|> end> end>", &specials, 6)?;
     let mut text = String::new();
     for _ in 0..60 {
-        text += &trial.rng.choose(&["x", "y", " ", "<|end|>", "<|", "ab", "a", "end|>"]);
+        text += trial.rng.choose(&["x", "y", " ", "<|end|>", "<|", "ab", "a", "end|>"]);
     }
     learns(trial, &text, &specials, 6)
 }

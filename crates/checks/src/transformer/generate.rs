@@ -1,5 +1,7 @@
 //! `generate`: text out of a GPT, with a cache.
 
+use std::slice::from_ref;
+
 use answer::{Numbers, Weights, answer};
 use candle_core::{Tensor, bail};
 use protocol::{DType, Value};
@@ -205,11 +207,12 @@ fn sequences_stand_alone(trial: &mut Trial) -> Outcome {
 
 fn matches_the_model_without_cache(trial: &mut Trial) -> Outcome {
     let cut = [("temperature", 1.5), ("top_k", 3.0), ("repetition_penalty", 1.4)];
-    let cases: [(usize, usize, &[(&str, f64)], DType); 4] = [
-        (1, 11, &[("temperature", 2.0)], DType::F32),
-        (5, 4, &cut, DType::F64),
-        (12, 0, &[], DType::F32),
-        (3, 8, &cut, DType::F32),
+    let (hot, plain) = ([("temperature", 2.0)], []);
+    let cases = [
+        (1, 11, hot.as_slice(), DType::F32),
+        (5, 4, cut.as_slice(), DType::F64),
+        (12, 0, plain.as_slice(), DType::F32),
+        (3, 8, cut.as_slice(), DType::F32),
     ];
     for (n_prompt, n_new, numbers, dtype) in cases {
         let weights = drawing::gpt(trial, SIZES);
@@ -360,13 +363,16 @@ impl Model<'_> {
             let greedy = settings.find("temperature").filter(|t| *t == 0.0);
             let penalty = settings.find("repetition_penalty");
             settings = Numbers::new();
-            greedy.into_iter().for_each(|t| settings.insert("temperature", t));
-            penalty.into_iter().for_each(|p| settings.insert("repetition_penalty", p));
+            for (name, number) in [("temperature", greedy), ("repetition_penalty", penalty)] {
+                if let Some(number) = number {
+                    settings.insert(name, number);
+                }
+            }
         }
         let mut caches = Caches::new();
         let mut new: Vec<Tensor> = Vec::new();
         for n in 0..n_new {
-            let text = Tensor::cat(&[&[tokens.clone()], new.as_slice()].concat(), 1)?;
+            let text = Tensor::cat(&[from_ref(tokens), new.as_slice()].concat(), 1)?;
             let unread = match new.last() {
                 Some(last) if self.slip != Slip::NoCache => last,
                 _ => &text,
@@ -389,7 +395,7 @@ impl Model<'_> {
         if self.slip == Slip::OnlyNew && !new.is_empty() {
             return Tensor::cat(&new, 1);
         }
-        Tensor::cat(&[&[tokens.clone()], new.as_slice()].concat(), 1)
+        Tensor::cat(&[from_ref(tokens), new.as_slice()].concat(), 1)
     }
 
     /// Reads tokens that stand at `at` and after, and gives the logits of the last.

@@ -1,6 +1,6 @@
 //! The next token's distribution, by counting which tokens are likelier.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use crate::{Array, Generator};
 
@@ -31,7 +31,10 @@ pub(super) fn next(logits: &[f64], seen: &[usize], settings: &Settings) -> Next 
         (true, false) => logit * penalty,
     };
     let logits: Vec<f64> = logits.iter().enumerate().map(penalised).collect();
-    let better = |a: usize, b: usize| logits[a] > logits[b] || logits[a] == logits[b] && a < b;
+    let better = |a: usize, b: usize| match logits[a].total_cmp(&logits[b]) {
+        Ordering::Equal => a < b,
+        order => order == Ordering::Greater,
+    };
     let rank = |token| (0..logits.len()).filter(|&other| better(other, token)).count();
     let ranks: Vec<usize> = (0..logits.len()).map(rank).collect();
     let temperature = of("temperature").unwrap_or(1.0);

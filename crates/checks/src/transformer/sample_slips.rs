@@ -184,6 +184,8 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
 fn whole(p: &mut [f64], slip: Slip) {
     let total: f64 = p.iter().sum();
     if slip != Slip::NotRenormalised {
-        p.iter_mut().for_each(|p| *p /= total);
+        for share in p {
+            *share /= total;
+        }
     }
 }

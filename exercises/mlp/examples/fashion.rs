@@ -45,6 +45,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     let mut weights = start(&mut rng, images.dim(1)?)?;
     let n_epochs: usize = SCHEDULE.iter().map(|(n, _)| n).sum();
     let rates = SCHEDULE.iter().flat_map(|&(n, lr)| std::iter::repeat_n(lr, n));
+    // One epoch a call, to show each as it happens; so Adam forgets its averages between epochs.
     for (epoch, lr) in rates.enumerate() {
         let mut noise = Weights::new();
         noise.insert("shuffle", rng.uniform(&[1, rest.len()])?);

@@ -61,8 +61,8 @@ impl Fault {
     pub(super) fn plant(self, patient: &mut Patient, rng: &mut Generator, layer: usize) {
         let unit = rng.below(patient.weights[&bias(layer)].dim(0));
         let last = patient.n_layers() - 1;
-        // The gradient is lost or found on its way into the layer below.
-        let upper = layer.max(1);
+        // The gradient is lost or multiplied on its way from the layer above into this one.
+        let upper = layer + 1;
         match self {
             Self::OneSilent => {
                 patient.change(&bias(layer), |at, b| if at[0] == unit { -100.0 } else { b });
@@ -89,6 +89,8 @@ impl Fault {
             Self::Overconfident => {
                 let class = rng.below(patient.weights[&bias(last)].dim(0));
                 patient.change(&bias(last), |at, b| if at[0] == class { b + 100.0 } else { b });
+                // Steps that change little: the learning rate is another fault.
+                patient.lr = 0.01 * LR;
             }
             Self::TooFast => patient.lr = 1e3 * LR,
             Self::TooSlow => patient.lr = 1e-4 * LR,
@@ -132,7 +134,9 @@ mod tests {
         for seed in 0..50 {
             let mut rng = Generator::new(seed, &["faults"]);
             let mut patient = Patient::healthy(&mut rng, &Sizes::usual());
-            faults.iter().for_each(|&(fault, layer)| fault.plant(&mut patient, &mut rng, layer));
+            for &(fault, layer) in faults {
+                fault.plant(&mut patient, &mut rng, layer);
+            }
             let found = patient.to(DType::F32).finding();
             clear += usize::from(found.is_some_and(|finding| finding.verdict.0 == word));
         }

@@ -191,7 +191,8 @@ mod tests {
         let lines = ["input 0", "input 1", "mul 0 1", "constant 3", "add 2 3", "relu 4"];
         let program = Program::parse(&lines.map(str::to_owned)).unwrap();
         assert_eq!(program.n_inputs(), 2);
-        assert_eq!([[2.0, 5.0], [2.0, -5.0]].map(|x| program.at(&x).unwrap()), [13.0, 0.0]);
+        let results = [[2.0, 5.0], [2.0, -5.0]].map(|x: [f64; 2]| program.at(&x).unwrap());
+        assert_eq!(results.map(f64::to_bits), [13.0_f64, 0.0].map(f64::to_bits));
         assert!(program.at(&[2.0]).is_err());
     }
 

@@ -56,7 +56,7 @@ pub fn start(config: &Config) -> Result<BTreeMap<String, Tensor>> {
 
 /// A number from the normal distribution, by Box and Muller.
 fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    let mut uniform = || (rng.next_u32() as f64 + 0.5) / 4_294_967_296.0;
+    let mut uniform = || (f64::from(rng.next_u32()) + 0.5) / 4_294_967_296.0;
     let (radius, angle) = (uniform(), uniform());
     (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }
@@ -96,7 +96,8 @@ impl Model<'_> {
         let embedded = wte.index_select(&tokens.flatten_all()?, 0)?;
         let embedded = embedded.reshape((batch, seq, wte.dim(1)?))?;
         let mut resid = embedded.broadcast_add(&self.get("wpe.weight")?.narrow(0, 0, seq)?)?;
-        let n_layers = (0..).take_while(|n| self.get(&format!("h.{n}.ln_1.bias")).is_ok()).count();
+        let is_there = |n: &usize| self.get(&format!("h.{n}.ln_1.bias")).is_ok();
+        let n_layers = (0..usize::MAX).take_while(is_there).count();
         for layer in 0..n_layers {
             let block = format!("h.{layer}");
             let normed = self.norm(&format!("{block}.ln_1"), &resid)?;

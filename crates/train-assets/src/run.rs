@@ -191,13 +191,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let mut whole = Run::begin(TINY).unwrap();
-        (0..5).for_each(|_| drop(whole.step(&tokens()).unwrap()));
+        for _ in 0..5 {
+            whole.step(&tokens()).unwrap();
+        }
         let mut run = Run::resume(TINY, &state).unwrap();
-        (0..2).for_each(|_| drop(run.step(&tokens()).unwrap()));
+        for _ in 0..2 {
+            run.step(&tokens()).unwrap();
+        }
         run.save(&state).unwrap();
         let mut run = Run::resume(TINY, &state).unwrap();
         assert_eq!(run.done(), 2);
-        (0..3).for_each(|_| drop(run.step(&tokens()).unwrap()));
+        for _ in 0..3 {
+            run.step(&tokens()).unwrap();
+        }
         assert_eq!(all(&run), all(&whole));
         let other = Config { seed: 9, ..TINY };
         assert_eq!(Run::resume(other, &state).unwrap().done(), 0);

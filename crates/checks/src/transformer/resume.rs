@@ -175,6 +175,7 @@ pub(super) const RESUME: Part = Part {
 
 /// How checkpoints are kept.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a mistake of its own")]
 struct Keeper {
     slips: Slips,
     extra: usize,

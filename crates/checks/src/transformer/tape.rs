@@ -152,7 +152,7 @@ mod tests {
     fn slopes_are_right() {
         check(&[0.3, -0.7], |tape, x| tape.multiply(x[0], x[1]));
         check(&[0.3, -0.7], |tape, x| tape.subtract(x[0], x[1]));
-        check(&[0.3, -0.7, 2.0], |tape, x| tape.mean(x));
+        check(&[0.3, -0.7, 2.0], Tape::mean);
         check(&[0.3, -0.7, 2.0], |tape, x| tape.dot([(x[0], x[1]), (x[2], x[2])]));
         check(&[0.3, -0.7, 2.0], |tape, x| tape.surprise(x, 1));
         check(&[0.3], |tape, x| tape.apply(x[0], |x| (x.sin(), x.cos())));

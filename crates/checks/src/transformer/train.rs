@@ -140,7 +140,7 @@ impl Task {
     /// How long all gradients together are in the first step.
     pub(super) fn first_norm(&self) -> f64 {
         let (_, slopes) = self.slopes(&self.weights, 0);
-        slopes.values().flat_map(|slopes| slopes.values()).map(|g| g * g).sum::<f64>().sqrt()
+        slopes.values().flat_map(Array::values).map(|g| g * g).sum::<f64>().sqrt()
     }
 
     /// The weights after so many steps, and the loss before each.
@@ -151,7 +151,7 @@ impl Task {
         for step in 0..n_steps {
             let (loss, slopes) = self.slopes(&weights, step);
             losses.push(loss);
-            let all = slopes.values().flat_map(|slopes| slopes.values());
+            let all = slopes.values().flat_map(Array::values);
             let norm = all.map(|g| g * g).sum::<f64>().sqrt();
             let clip = (self.settings.max_norm / norm).min(1.0);
             let rate = self.rate(step);
@@ -214,7 +214,7 @@ struct Model<'a> {
     tape: Tape,
     weights: &'a Named,
     places: BTreeMap<&'a str, Vec<Num>>,
-    d_model: usize,
+    width: usize,
     n_heads: usize,
 }
 
@@ -223,18 +223,19 @@ impl<'a> Model<'a> {
         let mut tape = Tape::default();
         let places = weights.iter().map(|(name, w)| (name.as_str(), tape.leaves(w.values())));
         let places = places.collect();
-        Self { tape, weights, places, d_model: weights["wte.weight"].dim(1), n_heads }
+        Self { tape, weights, places, width: weights["wte.weight"].dim(1), n_heads }
     }
 
     /// The mean surprise in a window at each next token, and its slopes.
     fn surprise(mut self, window: &[usize]) -> (f64, Named) {
-        let d = self.d_model;
+        let d = self.width;
         let mut resid = Vec::new();
         for (t, token) in window[..window.len() - 1].iter().enumerate() {
             let (wte, wpe) = (self.row("wte.weight", *token), self.row("wpe.weight", t));
             resid.push((0..d).map(|i| self.tape.add(wte[i], wpe[i])).collect::<Vec<_>>());
         }
-        let n_layers = (0..).take_while(|n| self.has(&format!("h.{n}.ln_1.bias"))).count();
+        let is_there = |n: &usize| self.has(&format!("h.{n}.ln_1.bias"));
+        let n_layers = (0..usize::MAX).take_while(is_there).count();
         for layer in 0..n_layers {
             self.block(&format!("h.{layer}."), &mut resid);
         }
@@ -272,7 +273,7 @@ impl<'a> Model<'a> {
 
     fn block(&mut self, prefix: &str, resid: &mut [Vec<Num>]) {
         let name = |rest: &str| format!("{prefix}{rest}");
-        let d_head = self.d_model / self.n_heads;
+        let d_head = self.width / self.n_heads;
         let mut qkv = Vec::new();
         for stream in resid.iter() {
             let normed = self.norm(&name("ln_1"), stream);
@@ -282,7 +283,7 @@ impl<'a> Model<'a> {
             let mut z = Vec::new();
             for head in 0..self.n_heads {
                 let part = |row: &[Num], part: usize| {
-                    row[part * self.d_model + head * d_head..][..d_head].to_vec()
+                    row[part * self.width + head * d_head..][..d_head].to_vec()
                 };
                 let q = part(&qkv[t], 0);
                 let keys: Vec<_> = qkv[..=t].iter().map(|row| part(row, 1)).collect();

@@ -292,7 +292,7 @@ const ENOUGH: f64 = 2.4;
 
 fn shakespeare_is_learned(trial: &mut Trial) -> Outcome {
     let text = datasets::shakespeare_part(Split::Train).map_err(|error| not_judged(&error))?;
-    let test = datasets::shakespeare_part(Split::Test).map_err(|error| not_judged(&error))?;
+    let held_out = datasets::shakespeare_part(Split::Test).map_err(|error| not_judged(&error))?;
     let settings = Settings {
         n_heads: 4,
         steps: 500,
@@ -315,7 +315,7 @@ fn shakespeare_is_learned(trial: &mut Trial) -> Outcome {
     let task = Task { tokens: Array::vector(&tokens).to(DType::U32), weights, noise, settings };
     let (weights, losses) = ask(trial, &task)?;
     has_weights(trial, &weights, &task.weights)?;
-    let loss = surprise(&weights, &self::tokens(&test, &alphabet), settings);
+    let loss = surprise(&weights, &self::tokens(&held_out, &alphabet), settings);
     trial.ensure(loss <= ENOUGH, || {
         format!(
             "A play that it never saw surprises it by {loss:.3} nats a character; expected at most \

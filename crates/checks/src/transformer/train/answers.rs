@@ -77,6 +77,7 @@ pub(in super::super) enum Starts {
 
 /// What may go wrong; [`RIGHT`] is how it should be.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a mistake of its own")]
 pub(in super::super) struct Slips {
     pub(in super::super) batches: Batches,
     pub(in super::super) clip: Clip,

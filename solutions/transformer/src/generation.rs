@@ -19,7 +19,7 @@ use crate::{
 /// | `weights`  | as in [`gpt`]        | `f32` or `f64`                                        |
 /// | `tokens`   | `(batch, seq)`       | `u32`: the texts to continue                          |
 /// | `n_heads`  |                      | as in [`gpt`]                                         |
-/// | `settings` |                      | as in [`sample`]                                      |
+/// | `settings` |                      | as in `sample`                                        |
 /// | `noise`    | `(batch, n_new)`     | as the weights, uniform in `[0, 1)`; `n_new` may be 0 |
 /// | result     | `(batch, seq + n_new)` | `u32`: the texts with their continuations           |
 ///
@@ -27,7 +27,7 @@ use crate::{
 ///
 /// # Contract
 ///
-/// - The `n`-th new token is what [`sample`] draws from the logits at the last position, with the
+/// - The `n`-th new token is what `sample` draws from the logits at the last position, with the
 ///   whole text so far, the prompt included, and `noise[.., n]`.
 /// - The result is the same as if [`gpt`] ran over the whole text for each new token.
 /// - It never does: the prompt runs through the blocks once, and after that each new token by
@@ -38,7 +38,7 @@ use crate::{
 /// # Errors
 ///
 /// Fails if `tokens` has no positions, if `noise` has another `batch`, if the texts would be longer
-/// than the model's `n_ctx`, or where [`sample`] and the model do.
+/// than the model's `n_ctx`, or where `sample` and the model do.
 ///
 /// # Example: a model with one thing on its mind
 ///

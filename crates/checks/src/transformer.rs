@@ -20,12 +20,16 @@ mod learning_rate;
 mod mlp_block;
 mod next_token_loss;
 mod oracle;
+mod resume;
 mod sample;
 mod sample_oracle;
 mod sample_slips;
 mod speculative_decode;
 mod steps;
+mod tape;
 mod torture;
+mod train;
+mod train_gpt;
 mod unembed;
 
 /// Everything that `cargo xtask check transformer` asks.
@@ -46,6 +50,8 @@ pub const SUITE: Suite = Suite {
         &next_token_loss::NEXT_TOKEN_LOSS,
         &learning_rate::LEARNING_RATE,
         &clip_gradients::CLIP_GRADIENTS,
+        &train_gpt::TRAIN_GPT,
+        &resume::RESUME,
         &sample::SAMPLE,
         &generate::GENERATE,
         &beam_search::BEAM_SEARCH,

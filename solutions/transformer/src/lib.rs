@@ -12,7 +12,7 @@
 //!
 //! Tensors have the names and shapes of GPT-2's own files, so what you write can run its weights.
 //! This file has the two ends of the model and the pieces of a block; `model` puts them together,
-//! `training` makes them learn.
+//! `training` has what makes them learn, and `train` the loop around it.
 //!
 //! Source: Radford et al. (2019), "Language Models are Unsupervised Multitask Learners", and the
 //! code that came with it, `github.com/openai/gpt-2`.
@@ -24,6 +24,7 @@ pub mod generation;
 pub mod model;
 pub mod sampling;
 pub mod tokenizer;
+pub mod train;
 pub mod training;
 
 use std::f64::consts::PI;

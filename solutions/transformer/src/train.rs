@@ -157,8 +157,9 @@ pub fn train_gpt(
 /// steps = 1 from there on: an error, since the run is over
 /// ```
 ///
-/// Source: the checkpoints of nanoGPT's `train.py`, `github.com/karpathy/nanoGPT`, which keeps model,
-/// optimiser and step. A real system also keeps the state of its random numbers; ours come as noise.
+/// Source: the checkpoints of nanoGPT's `train.py`, `github.com/karpathy/nanoGPT`, which keeps
+/// model, optimiser and step. A real system also keeps the state of its random numbers; ours come as
+/// noise.
 #[part(plan = "unpack, take the steps, pack")]
 pub fn resume(
     tokens: &Tensor,

@@ -199,7 +199,7 @@ impl Task {
             let start = (self.noise.at(&[step, a, b]) * n_starts as f64) as usize;
             let window = &self.tokens.values()[start..=start + seq];
             let window: Vec<usize> = window.iter().map(|token| *token as usize).collect();
-            let (surprise, slopes) = Model::new(weights, n_heads).surprise(&window);
+            let (surprise, slopes) = Taped::new(weights, n_heads).surprise(&window);
             loss += share * surprise;
             for (name, sum) in &mut sums {
                 *sum = sum.zip_map(&slopes[name], |sum, slope| sum + share * slope);
@@ -209,33 +209,52 @@ impl Task {
     }
 }
 
+/// What is expected, but for the part of each attention's bias that moves the keys, which is taken
+/// from what came.
+///
+/// Moving all keys together changes no pattern, so the true gradient there is 0. What stands there
+/// in an honest answer is rounding, which Adam divides by little more than its `eps`.
+pub(super) fn but_for_key_biases(got: &Named, expected: &Named) -> Named {
+    let mended = |(name, expected): (&String, &Array)| {
+        let mut expected = expected.clone();
+        let came = got.get(name).filter(|came| came.shape() == expected.shape());
+        if let Some(came) = came.filter(|_| name.ends_with("attn.c_attn.bias")) {
+            let d_model = expected.dim(0) / 3;
+            for i in d_model..2 * d_model {
+                expected.set(&[i], came.at(&[i]));
+            }
+        }
+        (name.clone(), expected)
+    };
+    expected.iter().map(mended).collect()
+}
+
 /// A GPT whose weights stand on a tape.
-struct Model<'a> {
+struct Taped<'a> {
     tape: Tape,
     weights: &'a Named,
     places: BTreeMap<&'a str, Vec<Num>>,
-    width: usize,
+    d_model: usize,
     n_heads: usize,
 }
 
-impl<'a> Model<'a> {
+impl<'a> Taped<'a> {
     fn new(weights: &'a Named, n_heads: usize) -> Self {
         let mut tape = Tape::default();
         let places = weights.iter().map(|(name, w)| (name.as_str(), tape.leaves(w.values())));
         let places = places.collect();
-        Self { tape, weights, places, width: weights["wte.weight"].dim(1), n_heads }
+        Self { tape, weights, places, d_model: weights["wte.weight"].dim(1), n_heads }
     }
 
     /// The mean surprise in a window at each next token, and its slopes.
     fn surprise(mut self, window: &[usize]) -> (f64, Named) {
-        let d = self.width;
+        let d = self.d_model;
         let mut resid = Vec::new();
         for (t, token) in window[..window.len() - 1].iter().enumerate() {
             let (wte, wpe) = (self.row("wte.weight", *token), self.row("wpe.weight", t));
             resid.push((0..d).map(|i| self.tape.add(wte[i], wpe[i])).collect::<Vec<_>>());
         }
-        let is_there = |n: &usize| self.has(&format!("h.{n}.ln_1.bias"));
-        let n_layers = (0..usize::MAX).take_while(is_there).count();
+        let n_layers = self.weights.keys().filter(|name| name.ends_with(".ln_1.bias")).count();
         for layer in 0..n_layers {
             self.block(&format!("h.{layer}."), &mut resid);
         }
@@ -262,10 +281,6 @@ impl<'a> Model<'a> {
         (self.tape.value(loss), slopes.collect())
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.places.contains_key(name)
-    }
-
     fn row(&self, name: &str, row: usize) -> Vec<Num> {
         let width = self.weights[name].dim(1);
         self.places[name][row * width..][..width].to_vec()
@@ -273,7 +288,7 @@ impl<'a> Model<'a> {
 
     fn block(&mut self, prefix: &str, resid: &mut [Vec<Num>]) {
         let name = |rest: &str| format!("{prefix}{rest}");
-        let d_head = self.width / self.n_heads;
+        let d_head = self.d_model / self.n_heads;
         let mut qkv = Vec::new();
         for stream in resid.iter() {
             let normed = self.norm(&name("ln_1"), stream);
@@ -283,7 +298,7 @@ impl<'a> Model<'a> {
             let mut z = Vec::new();
             for head in 0..self.n_heads {
                 let part = |row: &[Num], part: usize| {
-                    row[part * self.width + head * d_head..][..d_head].to_vec()
+                    row[part * self.d_model + head * d_head..][..d_head].to_vec()
                 };
                 let q = part(&qkv[t], 0);
                 let keys: Vec<_> = qkv[..=t].iter().map(|row| part(row, 1)).collect();

@@ -12,6 +12,7 @@ use super::{
     train::{
         SETTINGS, Settings, Task,
         answers::{Batches, Clip, Config, Decay, Given, RIGHT, Slips, Starts},
+        but_for_key_biases,
     },
 };
 use crate::{
@@ -75,8 +76,8 @@ pub(super) const TRAIN_GPT: Part = Part {
     impostors: &[
         Impostor {
             name: "bias_not_corrected",
-            diagnosis: "Adam's two means start at 0 and nothing corrects for it, so the first steps \
-                        are of the wrong length",
+            diagnosis: "Adam's two means start at 0 and nothing corrects for it, so the first \
+                        steps are of the wrong length",
             caught_by: "documented_example",
             answer: slip!(corrects: false),
         },
@@ -181,7 +182,8 @@ pub(super) const TRAIN_GPT: Part = Part {
         },
         Impostor {
             name: "settings_believed",
-            diagnosis: "an `accumulation` or `batch` of 0, or noise of another shape, is not refused",
+            diagnosis: "an `accumulation` or `batch` of 0, or noise of another shape, is not \
+                        refused",
             caught_by: "bad_settings_are_refused",
             answer: slip!(looks: false),
         },
@@ -228,6 +230,10 @@ fn decay_stands_apart(trial: &mut Trial) -> Outcome {
         trial.has_shape(name, &with, weight.shape())?;
         trial.has_shape(name, &without, weight.shape())?;
         let lost = without.zip_map(&with, |without, with| without - with);
+        if name.ends_with("attn.c_attn.bias") {
+            // Adam makes steps of the rounding in its middle.
+            continue;
+        }
         let label = format!("what decay takes of {name}");
         let expected = weight.map(|x| taken * x).to(DType::F64);
         trial.close(&label, &lost.to(DType::F64), &expected, TOLERANCE)?;
@@ -381,6 +387,7 @@ fn ask(trial: &mut Trial, task: &Task) -> Result<(Named, Array), Stop> {
 }
 
 fn close(trial: &mut Trial, got: &Named, expected: &Named, tolerance: Tolerance) -> Outcome {
+    let expected = but_for_key_biases(got, expected);
     let each: Vec<_> =
         expected.iter().map(|(name, array)| (name.as_str(), array.clone(), tolerance)).collect();
     trial.close_each("weight", got, &each)

@@ -77,7 +77,7 @@ pub(in super::super) enum Starts {
 
 /// What may go wrong; [`RIGHT`] is how it should be.
 #[derive(Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a mistake of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is one step that may be spoiled")]
 pub(in super::super) struct Slips {
     pub(in super::super) batches: Batches,
     pub(in super::super) clip: Clip,

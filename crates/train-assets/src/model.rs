@@ -96,8 +96,7 @@ impl Model<'_> {
         let embedded = wte.index_select(&tokens.flatten_all()?, 0)?;
         let embedded = embedded.reshape((batch, seq, wte.dim(1)?))?;
         let mut resid = embedded.broadcast_add(&self.get("wpe.weight")?.narrow(0, 0, seq)?)?;
-        let is_there = |n: &usize| self.get(&format!("h.{n}.ln_1.bias")).is_ok();
-        let n_layers = (0..usize::MAX).take_while(is_there).count();
+        let n_layers = self.weights.keys().filter(|name| name.ends_with(".ln_1.bias")).count();
         for layer in 0..n_layers {
             let block = format!("h.{layer}");
             let normed = self.norm(&format!("{block}.ln_1"), &resid)?;
@@ -152,6 +151,6 @@ mod tests {
         let weights = start(&config).unwrap();
         let tokens = Tensor::new(&[[1u32, 2, 3], [4, 5, 6]], &Device::Cpu).unwrap();
         let loss = loss(&weights, 2, &tokens, &tokens).unwrap().to_scalar::<f32>().unwrap();
-        assert!((loss - 256f32.ln()).abs() < 0.2, "{loss}");
+        assert!((loss - 256f32.ln()).abs() < 0.05, "{loss}");
     }
 }

@@ -182,6 +182,12 @@ mod tests {
         "to be or not to be ".repeat(9).bytes().map(u32::from).collect()
     }
 
+    fn walk(run: &mut Run, steps: usize) {
+        for _ in 0..steps {
+            run.step(&tokens()).unwrap();
+        }
+    }
+
     fn all(run: &Run) -> Vec<Vec<f32>> {
         run.weights().values().map(|weight| numbers(weight).unwrap()).collect()
     }
@@ -191,19 +197,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let mut whole = Run::begin(TINY).unwrap();
-        for _ in 0..5 {
-            whole.step(&tokens()).unwrap();
-        }
+        walk(&mut whole, 5);
         let mut run = Run::resume(TINY, &state).unwrap();
-        for _ in 0..2 {
-            run.step(&tokens()).unwrap();
-        }
+        walk(&mut run, 2);
         run.save(&state).unwrap();
         let mut run = Run::resume(TINY, &state).unwrap();
         assert_eq!(run.done(), 2);
-        for _ in 0..3 {
-            run.step(&tokens()).unwrap();
-        }
+        walk(&mut run, 3);
         assert_eq!(all(&run), all(&whole));
         let other = Config { seed: 9, ..TINY };
         assert_eq!(Run::resume(other, &state).unwrap().done(), 0);
@@ -213,6 +213,6 @@ mod tests {
     fn a_short_text_is_learned() {
         let mut run = Run::begin(Config { steps: 60, peak: 1e-2, ..TINY }).unwrap();
         let losses: Vec<f64> = (0..60).map(|_| run.step(&tokens()).unwrap().loss).collect();
-        assert!(losses[0] > 5.0 && losses[59] < 2.0, "{} {}", losses[0], losses[59]);
+        assert!(losses[0] > 5.0 && losses[59] < 1.5, "{} {}", losses[0], losses[59]);
     }
 }

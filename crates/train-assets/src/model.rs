@@ -151,6 +151,6 @@ mod tests {
         let weights = start(&config).unwrap();
         let tokens = Tensor::new(&[[1u32, 2, 3], [4, 5, 6]], &Device::Cpu).unwrap();
         let loss = loss(&weights, 2, &tokens, &tokens).unwrap().to_scalar::<f32>().unwrap();
-        assert!((loss - 256f32.ln()).abs() < 0.05, "{loss}");
+        assert!((loss - 256f32.ln()).abs() < 0.2, "{loss}");
     }
 }

@@ -213,6 +213,6 @@ mod tests {
     fn a_short_text_is_learned() {
         let mut run = Run::begin(Config { steps: 60, peak: 1e-2, ..TINY }).unwrap();
         let losses: Vec<f64> = (0..60).map(|_| run.step(&tokens()).unwrap().loss).collect();
-        assert!(losses[0] > 5.0 && losses[59] < 1.5, "{} {}", losses[0], losses[59]);
+        assert!(losses[0] > 5.0 && losses[59] < 2.0, "{} {}", losses[0], losses[59]);
     }
 }

@@ -82,10 +82,23 @@ enum Heard {
     Complaint(String),
 }
 
+/// Builds an answer and a judge that knows this exercise alone; compile errors go to standard error
+/// as rustc writes them.
+pub(crate) fn build_for(root: &Path, exercise: &str, subjects: &[&str]) -> anyhow::Result<Built> {
+    let mut command = cargo(root);
+    command.args(["build", "--no-default-features", "--features", &format!("checks/{exercise}")]);
+    build_with(command, root, &[subjects, &["judge"]].concat())
+}
+
 /// Builds packages; compile errors go to standard error as rustc writes them.
 pub(crate) fn build(root: &Path, packages: &[&str]) -> anyhow::Result<Built> {
     let mut command = cargo(root);
-    command.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--color"]);
+    command.arg("build");
+    build_with(command, root, packages)
+}
+
+fn build_with(mut command: Command, root: &Path, packages: &[&str]) -> anyhow::Result<Built> {
+    command.args(["--quiet", "--message-format=json-render-diagnostics", "--color"]);
     command.arg(if wants_colour() { "always" } else { "never" });
     let (is_built, survey) = run(command, root, packages, true)?;
     if is_built {

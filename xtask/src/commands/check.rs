@@ -53,7 +53,7 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
     let package =
         if flags.solution { format!("{}-solution", exercise.name) } else { exercise.name.clone() };
     let building = Instant::now();
-    let built = cargo::build(&course.root, &[&package, "judge"])?;
+    let built = cargo::build_for(&course.root, &exercise.name, &[&package])?;
     let build_seconds = building.elapsed().as_secs_f64();
     let Some((judge, subject)) = judge::programs(built, &package)? else {
         anstream::eprintln!("\n{} does not compile; nothing was checked.", exercise.name);

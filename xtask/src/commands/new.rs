@@ -72,7 +72,8 @@ struct Proof {
 fn prove(course: &Course, names: &Names) -> anyhow::Result<Proof> {
     let (stub, solution) = (&names.exercise, format!("{}-solution", names.exercise));
     say!("Building {stub} and its solution …");
-    let Built::Programs(programs) = cargo::build(&course.root, &[&solution, stub, "judge"])? else {
+    let Built::Programs(programs) = cargo::build_for(&course.root, stub, &[&solution, stub])?
+    else {
         let sentence = format!("{solution} does not compile; rustc says why above");
         return Err(problem(Exit::DoesNotCompile, sentence));
     };

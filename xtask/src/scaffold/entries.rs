@@ -14,27 +14,36 @@ use super::{Entry, NewExercise};
 
 const COURSE: &str = "exercises/course.toml";
 const CHECKS: &str = "crates/checks/src/lib.rs";
+const FEATURES: &str = "crates/checks/Cargo.toml";
 const README: &str = "README.md";
 
 /// Every list, with the exercise entered.
 pub(super) fn all(root: &Path, new: &NewExercise) -> anyhow::Result<Vec<Entry>> {
     let name = &new.names.exercise;
     let course = format!("{}\n\n[[exercise]]\nname = \"{name}\"\n", read(root, COURSE)?.trim_end());
+    let features = List { file: FEATURES, begin: "# exercises:begin", end: "# exercises:end" }
+        .insert(&read(root, FEATURES)?, &[&format!("{name} = []")], Order::ByName)?;
+    let chosen = format!("#[cfg(any(feature = \"every\", feature = \"{name}\"))]");
     let checks = List { file: CHECKS, begin: "// exercises:begin", end: "// exercises:end" }
-        .insert(&read(root, CHECKS)?, &format!("pub mod {name};"), Order::ByName)?;
+        .insert(&read(root, CHECKS)?, &[&chosen, &format!("pub mod {name};")], Order::ByName)?;
     let checks = List { file: CHECKS, begin: "// suites:begin", end: "// suites:end" }.insert(
         &checks,
-        &format!("&{name}::SUITE,"),
+        &[&chosen, &format!("&{name}::SUITE,")],
         Order::ByName,
     )?;
     let marks = ("<!-- exercises:begin -->", "<!-- exercises:end -->");
     let readme = List { file: README, begin: marks.0, end: marks.1 }.insert(
         &read(root, README)?,
-        &row(name, new.manifest())?,
+        &[&row(name, new.manifest())?],
         Order::AsTheyCome,
     )?;
     let entry = |file: &str, text| Entry { file: file.to_owned(), text };
-    Ok(vec![entry(COURSE, course), entry(CHECKS, checks), entry(README, readme)])
+    Ok(vec![
+        entry(COURSE, course),
+        entry(FEATURES, features),
+        entry(CHECKS, checks),
+        entry(README, readme),
+    ])
 }
 
 fn read(root: &Path, file: &str) -> anyhow::Result<String> {
@@ -67,8 +76,8 @@ enum Order {
 }
 
 impl List<'_> {
-    /// Puts a line in, indented as the marks are.
-    fn insert(&self, text: &str, line: &str, order: Order) -> anyhow::Result<String> {
+    /// Puts an item in, its attributes before it, each line indented as the marks are.
+    fn insert(&self, text: &str, item: &[&str], order: Order) -> anyhow::Result<String> {
         let mut lines: Vec<&str> = text.lines().collect();
         let begin = self.find(&lines, self.begin)?;
         let end = self.find(&lines, self.end)?;
@@ -82,12 +91,17 @@ impl List<'_> {
             );
             return Err(problem(Exit::Usage, sentence));
         }
-        let later = |other: &&str| order == Order::ByName && sort_key(other) > sort_key(line);
+        let name = sort_key(item[item.len() - 1]);
+        let later =
+            |other: &&str| order == Order::ByName && !is_attribute(other) && sort_key(other) > name;
         let at = lines[begin + 1..end].iter().position(later);
-        let at = at.map_or(end, |n| begin + 1 + n);
-        let indent = lines[begin].len() - lines[begin].trim_start().len();
-        let line = format!("{}{line}", " ".repeat(indent));
-        lines.insert(at, &line);
+        let mut at = at.map_or(end, |n| begin + 1 + n);
+        while at < end && is_attribute(lines[at - 1]) {
+            at -= 1;
+        }
+        let indent = " ".repeat(lines[begin].len() - lines[begin].trim_start().len());
+        let item: Vec<String> = item.iter().map(|line| format!("{indent}{line}")).collect();
+        lines.splice(at..at, item.iter().map(String::as_str));
         Ok(lines.join("\n") + "\n")
     }
 
@@ -103,6 +117,10 @@ impl List<'_> {
     }
 }
 
+fn is_attribute(line: &str) -> bool {
+    line.trim_start().starts_with("#[")
+}
+
 /// Orders lines as rustfmt does: `_` first, then numbers by their size, then letters.
 fn sort_key(line: &str) -> Vec<(u8, u64)> {
     let mut key = Vec::new();
@@ -115,7 +133,7 @@ fn sort_key(line: &str) -> Vec<(u8, u64)> {
         key.extend(number.take().map(|number| (2, number)));
         key.push(match c {
             // The end of the name, in either list.
-            ';' | ':' => (0, 0),
+            ';' | ':' | ' ' => (0, 0),
             '_' => (1, 0),
             other => (3, u64::from(u32::from(other))),
         });
@@ -131,7 +149,7 @@ mod tests {
 
     #[track_caller]
     fn check(before: &str, line: &str, after: &str) {
-        assert_eq!(LIST.insert(before, line, Order::ByName).unwrap(), after);
+        assert_eq!(LIST.insert(before, &[line], Order::ByName).unwrap(), after);
     }
 
     #[test]
@@ -146,6 +164,13 @@ mod tests {
     }
 
     #[test]
+    fn attributes_stay_with_their_items() {
+        let text = "// b\n#[a]\na;\n#[z]\nz;\n// e\n";
+        let entered = LIST.insert(text, &["#[m]", "m;"], Order::ByName).unwrap();
+        assert_eq!(entered, "// b\n#[a]\na;\n#[m]\nm;\n#[z]\nz;\n// e\n");
+    }
+
+    #[test]
     fn names_are_ordered_as_rustfmt_does() {
         let sorted = ["adam;", "adam_w;", "adam2;", "adam10;", "adamw;"];
         assert!(sorted.is_sorted_by_key(|line| sort_key(line)));
@@ -153,7 +178,7 @@ mod tests {
 
     #[test]
     fn lost_marks_are_named() {
-        let said = |text: &str| LIST.insert(text, "m", Order::ByName).unwrap_err().to_string();
+        let said = |text: &str| LIST.insert(text, &["m"], Order::ByName).unwrap_err().to_string();
         assert!(said("// b\n").starts_with("lib.rs has no line `// e`"), "{}", said("// b\n"));
         assert!(said("// e\n// b\n").starts_with("lib.rs:1: `// e` stands above"));
     }

@@ -14,6 +14,7 @@ mod commands;
 mod course;
 mod curve;
 mod derive;
+mod exhibits;
 mod exit;
 mod judge;
 mod live;

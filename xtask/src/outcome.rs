@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use report::{Finished, PartReport, Started, Verdict};
 
-use crate::exit::Exit;
+use crate::{exhibits::Picture, exit::Exit};
 
 /// Everything that one run of the judge said.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Outcome {
     pub(crate) finished: Option<Finished>,
     /// Pictures of what parts measured, by part: paths below the root.
     pub(crate) curves: BTreeMap<String, String>,
+    /// Pages that checks had to show.
+    pub(crate) pictures: Vec<Picture>,
 }
 
 /// Verdicts, as a learner tells them apart.
@@ -144,6 +146,7 @@ mod tests {
             checks_declared: 1,
             finding: None,
             prints: Prints::default(),
+            exhibits: vec![],
             millis: 1.0,
         };
         let finished = Some(Finished {

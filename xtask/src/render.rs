@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use report::{Finding, PartReport, Prints};
+use report::{Finding, PartReport, Prints, Shown};
 
 use crate::{
     outcome::{Class, Outcome, class, word},
@@ -74,6 +74,7 @@ pub(crate) fn page(page: &Page<'_>, dress: Dress) -> String {
         if let Some(path) = page.outcome.curves.get(&part.part) {
             let _ = writeln!(out, "    {}{path}", dress.dim("curves        "));
         }
+        exhibits(&mut out, page.outcome, part, dress);
         if let Some(finding) = &part.finding {
             let is_first = first_failure == Some(&part.part);
             if is_first {
@@ -128,6 +129,22 @@ fn prints(out: &mut String, prints: &Prints, dress: Dress) {
         if lines.len() > 12 || (prints.cut && !lines.is_empty()) {
             let _ = writeln!(out, "    {}", dress.dim(&format!("{stream} | (more was printed)")));
         }
+    }
+}
+
+/// What checks have to show of a part: texts here, pictures by the path of their file.
+fn exhibits(out: &mut String, outcome: &Outcome, part: &PartReport, dress: Dress) {
+    for exhibit in &part.exhibits {
+        let Shown::Text(text) = &exhibit.shown else { continue };
+        let _ = writeln!(out, "    {}", dress.dim(&format!("{}:", exhibit.title)));
+        for line in text.lines() {
+            let line = wrap(line, dress.width.saturating_sub(6), "    | ");
+            let _ = writeln!(out, "    {} {line}", dress.dim("|"));
+        }
+    }
+    for picture in outcome.pictures.iter().filter(|picture| picture.part == part.part) {
+        let label = dress.dim("picture       ");
+        let _ = writeln!(out, "    {label}{}  {}", picture.path, dress.dim(&picture.title));
     }
 }
 
@@ -204,9 +221,10 @@ fn footer(out: &mut String, page: &Page<'_>, dress: Dress) {
 
 #[cfg(test)]
 mod tests {
-    use report::{Finished, Isolation, Recognised, Started, VERSION, Verdict};
+    use report::{Exhibit, Finished, Isolation, Recognised, Started, VERSION, Verdict};
 
     use super::*;
+    use crate::exhibits::Picture;
 
     fn outcome() -> Outcome {
         let part = |name: &str, verdict, finding| PartReport {
@@ -216,6 +234,10 @@ mod tests {
             checks_declared: 6,
             finding,
             prints: Prints::default(),
+            exhibits: vec![Exhibit {
+                title: "a sample of its text".to_owned(),
+                shown: Shown::Text("To be,\nor not".to_owned()),
+            }],
             millis: 1.0,
         };
         let finding = Finding {
@@ -235,6 +257,11 @@ mod tests {
                 "attention_pattern".to_owned(),
                 ".wick/curves/attention-attention_pattern.svg".to_owned(),
             )]),
+            pictures: vec![Picture {
+                part: "attention_pattern".to_owned(),
+                title: "the pattern".to_owned(),
+                path: ".wick/pictures/attention-attention_pattern-the-pattern.html".to_owned(),
+            }],
             expected: vec![],
             started: Some(Started {
                 version: VERSION,
@@ -279,6 +306,10 @@ seed 7, on cpu
 
 - attention_pattern  wrong    3 of 6 checks run
     curves        .wick/curves/attention-attention_pattern.svg
+    a sample of its text:
+    | To be,
+    | or not
+    picture       .wick/pictures/attention-attention_pattern-the-pattern.html  the pattern
     check         masked_weight_is_zero: Rows sum to 1.
     where         `pattern` at [0, 0, 0, 1]
     what          Got 2, expected 1.

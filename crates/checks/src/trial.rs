@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{DType, Gradient, Question, RawTensor, Reply, Usage, Value};
-use report::{Finding, Input};
+use report::{Exhibit, Finding, Input, Shown};
 
 use crate::{
     Array, Death, Generator, Inputs, Outcome, Stop, Subject, Tolerance,
@@ -25,6 +25,7 @@ pub struct Trial<'a> {
     excess: Option<f64>,
     usage: Usage,
     unread: Option<usize>,
+    exhibits: Vec<Exhibit>,
 }
 
 /// How close a passed comparison came to its bound.
@@ -49,7 +50,25 @@ impl<'a> Trial<'a> {
     ) -> Self {
         let rng = Generator::new(seed, &[exercise, part, check]);
         let (asked, margins, usage) = (Vec::new(), Vec::new(), Usage::default());
-        Self { subject, part, rng, asked, margins, excess: None, usage, unread: None }
+        let exhibits = Vec::new();
+        Self { subject, part, rng, asked, margins, excess: None, usage, unread: None, exhibits }
+    }
+
+    /// Shows a text beside the verdict, such as `a sample of its text`.
+    pub fn show_text(&mut self, title: &str, text: String) {
+        self.exhibits.push(Exhibit { title: title.to_owned(), shown: Shown::Text(text) });
+    }
+
+    /// Keeps a self-contained HTML page that the verdict names, such as `patterns of every head`.
+    ///
+    /// Two pages of one part need two titles.
+    pub fn show_page(&mut self, title: &str, html: String) {
+        self.exhibits.push(Exhibit { title: title.to_owned(), shown: Shown::Page(html) });
+    }
+
+    /// What the check has to show so far; it is gone from here then.
+    pub fn take_exhibits(&mut self) -> Vec<Exhibit> {
+        std::mem::take(&mut self.exhibits)
     }
 
     /// Declares one of the results the answer's own, to be handed back and never judged.

@@ -4,7 +4,7 @@
 //! move a cursor, colour a verdict or forge one.
 
 use jail::Output;
-use report::{Finding, Prints};
+use report::{Exhibit, Finding, Prints, Shown};
 
 /// Longest text that is kept of each stream for one part, in bytes.
 const KEPT: usize = 8 << 10;
@@ -61,6 +61,16 @@ pub(crate) fn neutralise_finding(finding: Finding) -> Finding {
         location: finding.location.as_deref().map(neutralise),
         ..finding
     }
+}
+
+/// Makes an exhibit's text safe: a learner's model may have written it. Pages are our own, and what
+/// they quote was escaped when they were made.
+pub(crate) fn neutralise_exhibit(exhibit: Exhibit) -> Exhibit {
+    let shown = match exhibit.shown {
+        Shown::Text(text) => Shown::Text(neutralise(&text)),
+        page @ Shown::Page(_) => page,
+    };
+    Exhibit { shown, ..exhibit }
 }
 
 #[cfg(test)]

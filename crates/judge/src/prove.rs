@@ -295,6 +295,7 @@ mod tests {
             checks_declared: 6,
             finding: None,
             prints: Prints::default(),
+            exhibits: vec![],
             millis: 1.0,
         }
     }

@@ -16,14 +16,15 @@ use anyhow::{Context as _, bail};
 use checks::{Death, Part, Stop, Suite, Trial};
 use protocol::{DeviceKind, Progress};
 use report::{
-    Declared, Event, Finding, Finished, Isolation, PartReport, Prints, Started, VERSION, Verdict,
+    Declared, Event, Exhibit, Finding, Finished, Isolation, PartReport, Prints, Started, VERSION,
+    Verdict,
 };
 
 use crate::{
     Sources, Who,
     cell::Cell,
     ear::Ear,
-    prints::neutralise_finding,
+    prints::{neutralise_exhibit, neutralise_finding},
     recognise::{Recorder, recognise},
 };
 
@@ -167,13 +168,14 @@ impl Run {
     ) -> anyhow::Result<PartReport> {
         let begun = Instant::now();
         let Brief { part, refusal } = brief;
+        let mut exhibits = Vec::new();
         let (checks_run, outcome, prints) = if let Some(finding) = refusal {
             (0, Some((Verdict::Refused, finding.clone())), Prints::default())
         } else {
             cell.revive(self)?;
             let mark = cell.mark();
             let mut ear = Ear::new(part.name, listener);
-            let (checks_run, outcome) = self.run_checks(part, cell, &mut ear);
+            let (checks_run, outcome) = self.run_checks(part, cell, &mut ear, &mut exhibits);
             ear.heard?;
             (checks_run, outcome, cell.prints_since(mark))
         };
@@ -189,6 +191,7 @@ impl Run {
             checks_declared: part.checks.len(),
             finding,
             prints,
+            exhibits,
             millis: millis(begun.elapsed()),
         })
     }
@@ -199,6 +202,7 @@ impl Run {
         part: &Part,
         cell: &mut Cell,
         ear: &mut Ear<'_>,
+        exhibits: &mut Vec<Exhibit>,
     ) -> (usize, Option<(Verdict, Finding)>) {
         let subject = match cell.subject(part) {
             Ok(subject) => subject,
@@ -211,6 +215,7 @@ impl Run {
             let exercise = self.suite.exercise;
             let mut trial = Trial::new(&mut recorder, exercise, part.name, check.name, self.seed);
             let outcome = (check.run)(&mut trial);
+            exhibits.extend(trial.take_exhibits().into_iter().map(neutralise_exhibit));
             let replies = recorder.into_replies();
             let Err(stop) = outcome else { continue };
             let finding = |finding: Finding| Finding {

@@ -100,6 +100,9 @@ pub struct PartReport {
     pub finding: Option<Finding>,
     /// What the answer printed while this part was judged, control characters neutralised.
     pub prints: Prints,
+    /// What checks have to show of the answer, such as a text that its model wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exhibits: Vec<Exhibit>,
     /// Wall time of this part, in milliseconds.
     pub millis: f64,
 }
@@ -172,6 +175,25 @@ pub struct Recognised {
     pub impostor: String,
     /// What it does wrong, as a clause.
     pub diagnosis: String,
+}
+
+/// Something to look at, made by a check: never a reason for a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exhibit {
+    /// What it is, in a few words, such as `a sample of its text`.
+    pub title: String,
+    /// What there is to see.
+    pub shown: Shown,
+}
+
+/// What there is to see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// Lines of text, shown where the verdict is.
+    Text(String),
+    /// A self-contained HTML page, kept in a file that the verdict names.
+    Page(String),
 }
 
 /// What an answer printed.

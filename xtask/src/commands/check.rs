@@ -9,6 +9,7 @@ use crate::{
     cli::{Check, Device, Format},
     commands::dress,
     course::{Course, Exercise},
+    exhibits,
     exit::{self, Exit, problem},
     judge::{self, Hearing},
     live::Live,
@@ -105,6 +106,7 @@ fn listen(course: &Course, hearing: &Hearing, format: Format) -> anyhow::Result<
             Event::Progress(progress) => live.take(&progress),
             Event::Part(part) => {
                 live.end(&part.part);
+                outcome.pictures.extend(exhibits::keep(&course.root, hearing.exercise, &part)?);
                 outcome.parts.push(part);
             }
             Event::Finished(finished) => outcome.finished = Some(finished),
@@ -174,6 +176,7 @@ impl Report<'_> {
                 "summary": self.outcome.summary(),
                 "files": self.files.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
                 "curves": self.outcome.curves,
+                "pictures": self.outcome.pictures,
                 "next": next,
                 "build_seconds": self.build_seconds,
                 "seconds": seconds,

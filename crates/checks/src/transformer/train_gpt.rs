@@ -322,6 +322,8 @@ fn shakespeare_is_learned(trial: &mut Trial) -> Outcome {
     let (weights, losses) = ask(trial, &task)?;
     has_weights(trial, &weights, &task.weights)?;
     let loss = surprise(&weights, &self::tokens(&held_out, &alphabet), settings);
+    let sample = sample(trial, &weights, &alphabet, settings);
+    trial.show_text(&format!("what your model writes, at {loss:.2} nats a character"), sample);
     trial.ensure(loss <= ENOUGH, || {
         format!(
             "A play that it never saw surprises it by {loss:.3} nats a character; expected at most \
@@ -330,6 +332,28 @@ fn shakespeare_is_learned(trial: &mut Trial) -> Outcome {
             losses.values().last().copied().unwrap_or(f64::NAN),
         )
     })
+}
+
+/// A text by the trained model, at temperature 0.8, from a line's end on.
+fn sample(trial: &mut Trial, weights: &Named, alphabet: &[char], settings: Settings) -> String {
+    const LENGTH: usize = 160;
+    let Settings { seq, n_heads, .. } = settings;
+    let mut written = tokens("\n", alphabet);
+    for _ in 0..LENGTH {
+        let window = &written[written.len().saturating_sub(seq)..];
+        let x = Array::new(&[1, window.len()], window.to_vec());
+        let logits = oracle::gpt(&|name| &weights[name], 2, &x, n_heads);
+        let last = &logits.values()[logits.values().len() - alphabet.len()..];
+        let largest = last.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let odds = last.iter().map(|logit| ((logit - largest) / 0.8).exp());
+        let mut left = trial.rng.uniform() * odds.clone().sum::<f64>();
+        let drawn = odds.take_while(|odds| {
+            left -= odds;
+            left > 0.0
+        });
+        written.push(drawn.count().min(alphabet.len() - 1) as f64);
+    }
+    written.iter().skip(1).map(|token| alphabet[*token as usize]).collect()
 }
 
 /// Mean surprise at windows spread over a held-out text.

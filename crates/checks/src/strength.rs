@@ -10,7 +10,7 @@ mod lazy;
 
 use report::{Fault, ImpostorProof, PartProof, Rule};
 
-use crate::{Local, Part, Subject, Suite};
+use crate::{Check, Kind, Local, Part, Subject, Suite};
 
 use attempt::Alone;
 pub use attempt::{Attempt, attempt};
@@ -60,12 +60,16 @@ pub fn prove(suite: &Suite, part: &'static Part) -> PartProof {
     let mut matrix = Vec::new();
     for (impostor, tried) in &impostors {
         let (name, answer) = (impostor.name, impostor.answer);
-        let row = attempt::row(suite, part, SEEDS[0], || Box::new(Local::new(answer)));
+        // Whatever fails before a training need not be trained.
+        let skips = |check: &Check| {
+            matches!(check.kind, Kind::Training { .. }) && check.name != impostor.caught_by
+        };
+        let row = attempt::row(suite, part, SEEDS[0], skips, || Box::new(Local::new(answer)));
         faults.extend(faults::of_row(part, &format!("the impostor `{name}`"), &row));
         matrix.push(ImpostorProof {
             name: name.to_owned(),
             first: tried[0].failed.as_ref().map(|(check, _)| check.name.to_owned()),
-            fails: row.iter().map(|alone| *alone != Alone::Holds).collect(),
+            fails: row.iter().map(|alone| alone.fails()).collect(),
         });
     }
     faults.extend(lazy.iter().flatten().cloned());
@@ -94,7 +98,7 @@ fn prove_lazy(suite: &Suite, part: &'static Part) -> Vec<Option<Fault>> {
         });
         passes.or_else(|| {
             let idler = || -> Box<dyn Subject> { Box::new(Idler::new(lazy, right.answer)) };
-            let row = attempt::row(suite, part, SEEDS[0], idler);
+            let row = attempt::row(suite, part, SEEDS[0], |_| false, idler);
             faults::of_row(part, &format!("an answer that gives {}", lazy.gives()), &row)
         })
     };

@@ -65,8 +65,8 @@ pub struct ImpostorProof {
     pub name: String,
     /// What it fails first; absent if nothing.
     pub first: Option<String>,
-    /// For each check, put to it alone: whether it fails.
-    pub fails: Vec<bool>,
+    /// For each check, put to it alone: whether it fails; absent where a training was left out.
+    pub fails: Vec<Option<bool>>,
 }
 
 /// What came of the solution and the stub.

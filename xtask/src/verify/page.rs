@@ -125,18 +125,21 @@ pub(crate) fn matrix(exercise: &str, part: &PartProof, dress: Dress) -> String {
 
 /// What stands before all matrices.
 pub(crate) fn key(dress: Dress) -> String {
-    let [first, also, holds] =
-        [(true, true), (false, true), (false, false)].map(|(a, b)| cell(a, b, dress));
+    let [first, also, holds, left_out] =
+        [(true, Some(true)), (false, Some(true)), (false, Some(false)), (false, None)]
+            .map(|(is_first, fails)| cell(is_first, fails, dress));
     format!(
-        "{first} the first check that the impostor fails   {also} fails as well   {holds} holds"
+        "{first} the first check that the impostor fails   {also} fails as well   {holds} holds   \
+         {left_out} a training that it need not be put to"
     )
 }
 
-fn cell(is_first: bool, fails: bool, dress: Dress) -> String {
+fn cell(is_first: bool, fails: Option<bool>, dress: Dress) -> String {
     let (symbol, letter, style) = match (is_first, fails) {
         (true, _) => ("■", "F", AnsiColor::Green.on_default().bold()),
-        (false, true) => ("×", "x", Style::new()),
-        (false, false) => ("·", ".", Style::new().dimmed()),
+        (false, Some(true)) => ("×", "x", Style::new()),
+        (false, Some(false)) => ("·", ".", Style::new().dimmed()),
+        (false, None) => ("–", "-", Style::new().dimmed()),
     };
     if dress.is_plain { letter.to_owned() } else { paint(dress, style, symbol) }
 }

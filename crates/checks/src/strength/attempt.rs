@@ -65,16 +65,34 @@ pub(super) enum Alone {
     Fails,
     /// It panicked.
     Breaks,
+    /// It trains, and what it would say is not worth the time.
+    NotAsked,
 }
 
-/// Puts each check to an answer alone, as if the ones before had held.
+impl Alone {
+    /// Whether the answer failed; `None` if it was not asked.
+    pub(super) fn fails(self) -> Option<bool> {
+        match self {
+            Self::Holds => Some(false),
+            Self::Fails | Self::Breaks => Some(true),
+            Self::NotAsked => None,
+        }
+    }
+}
+
+/// Puts each check to an answer alone, as if the ones before had held; those that `skips` says are
+/// left out.
 pub(super) fn row(
     suite: &Suite,
     part: &Part,
     seed: u64,
+    skips: impl Fn(&Check) -> bool,
     subject: impl Fn() -> Box<dyn Subject>,
 ) -> Vec<Alone> {
     let one = |check: &Check| {
+        if skips(check) {
+            return Alone::NotAsked;
+        }
         let mut subject = subject();
         let mut trial = Trial::new(&mut *subject, suite.exercise, part.name, check.name, seed);
         match catch_unwind(AssertUnwindSafe(|| (check.run)(&mut trial))) {

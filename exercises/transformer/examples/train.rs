@@ -1,16 +1,29 @@
 //! Trains a GPT on a text file of yours, with your own parts.
 //!
-//! `cargo run -p transformer --example train -- TEXT MODEL [STEPS]` reads the file TEXT, byte by
-//! byte, and writes the file MODEL. It needs `train_gpt` and `resume` with all that they are made
-//! of. Stop it when you like: the next call goes on where the last was.
+//! `cargo run -p transformer --example train -- TEXT MODEL [STEPS [MERGES]]` reads the file TEXT,
+//! learns so many merges from it (256, if not said; 0 reads bytes), and writes the file MODEL, to
+//! talk with by the example `chat`. It needs `bpe_train`, `bpe_encode`, `train_gpt` and `resume`
+//! with all that they are made of. Stop it when you like: the next call goes on where the last was.
+
+#[path = "vocabulary/mod.rs"]
+#[allow(dead_code, reason = "the other example uses the rest")]
+mod vocabulary;
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
-use candle_core::{DType, Device, Result, Tensor, bail};
-use transformer::train::{Config, resume};
+use anyhow::{Context as _, Result, ensure};
+use candle_core::{DType, Device, Tensor};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore as _, SeedableRng as _},
+};
+use transformer::{
+    tokenizer::bpe_train,
+    train::{Config, resume},
+};
+use vocabulary::Vocabulary;
 use wick::{Weights, load_weights, save_weights};
 
-const D_VOCAB: usize = 256;
 const D_MODEL: usize = 64;
 const N_LAYERS: usize = 2;
 const N_CTX: usize = 64;
@@ -19,13 +32,26 @@ const N_CTX: usize = 64;
 const PIECE: usize = 25;
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let [text, model, steps @ ..] = arguments.as_slice() else {
-        bail!("say which text to read and which file to write: train TEXT MODEL [STEPS]");
+    run(&env::args().skip(1).collect::<Vec<_>>())
+}
+
+/// Does what the words after the program's name ask for.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let [text, model, numbers @ ..] = arguments else {
+        anyhow::bail!("say which text to read, and which file to write: train TEXT MODEL");
     };
-    let steps = steps.first().map_or(Ok(500), |steps| steps.parse()).unwrap_or(500);
-    let bytes: Vec<u32> = fs::read(text)?.into_iter().map(u32::from).collect();
-    let tokens = Tensor::new(bytes, &Device::Cpu)?;
+    let number = |n: usize, otherwise| numbers.get(n).map_or(Ok(otherwise), |n| n.parse());
+    let steps: usize = number(0, 500).context("the third word is a number of steps")?;
+    let n_merges: usize = number(1, 256).context("the fourth word is a number of merges")?;
+    let text = fs::read_to_string(text).with_context(|| format!("{text} cannot be read"))?;
+    let path = Path::new(model);
+
+    println!("Learning {n_merges} merges from {} bytes …", text.len());
+    let vocabulary = Vocabulary::new(bpe_train(&text, &[], n_merges)?);
+    let tokens = vocabulary.encode(&text)?;
+    println!("The text is {} tokens, of {} different ones.", tokens.len(), vocabulary.len());
+    ensure!(tokens.len() > N_CTX, "a text must have more than {N_CTX} tokens to learn from");
+    let tokens = Tensor::new(tokens, &Device::Cpu)?;
     let config = Config {
         n_heads: 4,
         steps,
@@ -38,15 +64,15 @@ fn main() -> Result<()> {
         weight_decay: 0.1,
         max_norm: 1.0,
     };
-    let mut numbers = Numbers(1);
-    let noise: Vec<f64> = (0..steps * config.batch).map(|_| numbers.uniform()).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let noise: Vec<f64> = (0..steps * config.batch).map(|_| uniform(&mut rng)).collect();
     let noise = Tensor::from_vec(noise, (steps, 1, config.batch), &Device::Cpu)?;
-    let path = Path::new(model);
-    let (mut checkpoint, done) = begin(path, steps, &mut numbers)?;
     let mut about = BTreeMap::from([
         ("n_heads".to_owned(), config.n_heads.to_string()),
         ("steps".to_owned(), steps.to_string()),
+        ("merges".to_owned(), vocabulary.written()),
     ]);
+    let (mut checkpoint, done) = begin(path, &about, vocabulary.len(), &mut rng)?;
     for done in (done..steps).step_by(PIECE) {
         let piece = PIECE.min(steps - done);
         checkpoint = resume(&tokens, &checkpoint, &noise, config, piece)?;
@@ -57,29 +83,32 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The checkpoint of an earlier call with as many steps, or fresh weights.
-fn begin(path: &Path, steps: usize, numbers: &mut Numbers) -> Result<(Weights, usize)> {
-    if path.exists() {
-        let (checkpoint, about) = load_weights(path)?;
-        let count = |name: &str| about.get(name).and_then(|count| count.parse().ok());
-        if count("steps") == Some(steps) {
-            return Ok((checkpoint, count("done").unwrap_or(0)));
-        }
-        bail!("{} is of a run of another length; name another file", path.display());
+/// The checkpoint of an earlier call of the same run and the steps it took, or fresh weights.
+fn begin(
+    path: &Path,
+    about: &BTreeMap<String, String>,
+    d_vocab: usize,
+    rng: &mut ChaCha8Rng,
+) -> Result<(Weights, usize)> {
+    if !path.exists() {
+        return Ok((fresh(d_vocab, rng)?, 0));
     }
-    Ok((fresh(numbers)?, 0))
+    let (checkpoint, was) = load_weights(path)?;
+    let is_same = about.iter().all(|(name, value)| was.get(name) == Some(value));
+    ensure!(is_same, "{} is of another text or length; name another file", path.display());
+    Ok((checkpoint, was.get("done").and_then(|done| done.parse().ok()).unwrap_or(0)))
 }
 
 /// Weights to start from: small ones, and norms that change nothing.
-fn fresh(numbers: &mut Numbers) -> Result<Weights> {
+fn fresh(d_vocab: usize, rng: &mut ChaCha8Rng) -> Result<Weights> {
     let mut weights = Weights::new();
     let mut draw = |name: String, shape: &[usize], spread: f64| -> Result<()> {
         let n: usize = shape.iter().product();
-        let values: Vec<f32> = (0..n).map(|_| (spread * numbers.normal()) as f32).collect();
+        let values: Vec<f32> = (0..n).map(|_| (spread * normal(rng)) as f32).collect();
         weights.insert(&name, Tensor::from_vec(values, shape, &Device::Cpu)?);
         Ok(())
     };
-    draw("wte.weight".to_owned(), &[D_VOCAB, D_MODEL], 0.02)?;
+    draw("wte.weight".to_owned(), &[d_vocab, D_MODEL], 0.02)?;
     draw("wpe.weight".to_owned(), &[N_CTX, D_MODEL], 0.02)?;
     for layer in 0..N_LAYERS {
         for (name, d_in, d_out) in [
@@ -102,20 +131,13 @@ fn fresh(numbers: &mut Numbers) -> Result<Weights> {
     Ok(weights)
 }
 
-/// Random numbers that are the same in every run: Steele's `SplitMix64`.
-struct Numbers(u64);
+/// A number in `[0, 1)`.
+fn uniform(rng: &mut ChaCha8Rng) -> f64 {
+    f64::from(rng.next_u32()) / 4_294_967_296.0
+}
 
-impl Numbers {
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
-    }
+/// A number from the normal distribution, by Box and Muller.
+fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - uniform(rng)).ln()).sqrt();
+    radius * (std::f64::consts::TAU * uniform(rng)).cos()
 }

@@ -1,5 +1,10 @@
 //! Arguments: from protocol values to the types that a part declares.
 
+use std::{
+    any::Any,
+    sync::{Arc, OnceLock},
+};
+
 use anyhow::{Context as _, bail, ensure};
 use candle_core::{Device, Result as CandleResult, Tensor, Var};
 use protocol::Value;
@@ -27,10 +32,33 @@ pub enum Arg {
     Texts(Vec<String>, Option<Program>),
     /// A tensor.
     Tensor(Tensor),
-    /// Tensors by name.
-    Named(Weights),
+    /// Tensors by name; also as what is made of them, once something is.
+    Named(Weights, Made),
     /// Real numbers by name.
     Numbers(Numbers),
+}
+
+/// What a crate above makes of an argument, such as a model of its tensors: at most one thing.
+#[derive(Clone, Debug, Default)]
+pub struct Made(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Made {
+    /// Gives what was made, and makes it the first time.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the recipe does, or something of another type was made before.
+    pub fn get_or_make<T: Any + Send + Sync>(
+        &self,
+        recipe: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<&T> {
+        if self.0.get().is_none() {
+            let fresh = recipe()?;
+            self.0.get_or_init(|| Arc::new(fresh));
+        }
+        let made = self.0.get().context("nothing was made")?;
+        made.downcast_ref().context("something else was made of this argument before")
+    }
 }
 
 /// Takes a variable, with the name that it has inside its argument.
@@ -76,7 +104,8 @@ pub fn decode(
         Value::Tensor(raw) => Arg::Tensor(place("", raw)?),
         Value::Named(tensors) => {
             let place = |(name, raw): (&String, _)| Ok((name.clone(), place(name, raw)?));
-            Arg::Named(tensors.iter().map(place).collect::<anyhow::Result<_>>()?)
+            let tensors = tensors.iter().map(place).collect::<anyhow::Result<_>>()?;
+            Arg::Named(tensors, Made::default())
         }
     })
 }
@@ -174,7 +203,7 @@ macro_rules! argument {
 
 argument! {
     &'a Tensor: Arg::Tensor(tensor) => tensor;
-    &'a Weights: Arg::Named(weights) => weights;
+    &'a Weights: Arg::Named(weights, _) => weights;
     &'a str: Arg::Text(text) => text;
     &'a [u8]: Arg::Bytes(bytes) => bytes;
     &'a [i64]: Arg::Ints(ints, _) => ints;

@@ -17,7 +17,7 @@ mod tensor;
 mod usage;
 mod weights;
 
-pub use arg::{Arg, Args, Argument, decode};
+pub use arg::{Arg, Args, Argument, Made, decode};
 pub use numbers::Numbers;
 pub use output::{IntoOutputs, Output, Outputs};
 pub use program::{Program, Step};

@@ -6,16 +6,17 @@ use tidy::{Edge, edges, none, packages_below};
 /// Every room in `crates`, with the rooms that it may import, and those that its tests also may.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("answer", &["protocol"], &[]),
-    ("checks", &["answer", "datasets", "protocol", "report"], &[]),
+    ("checks", &["answer", "datasets", "models", "protocol", "report"], &[]),
     ("datasets", &[], &[]),
     ("fetch", &[], &[]),
     ("jail", &["report"], &[]),
     ("judge", &["checks", "jail", "protocol", "report"], &["answer", "wick"]),
+    ("models", &["answer", "protocol"], &[]),
     ("protocol", &[], &[]),
     ("report", &[], &[]),
     ("tidy", &[], &[]),
-    ("train-assets", &["datasets", "wick"], &[]),
-    ("wick", &["answer", "protocol", "wick-macros"], &[]),
+    ("train-assets", &["datasets", "wick"], &["models"]),
+    ("wick", &["answer", "models", "protocol", "wick-macros"], &[]),
     ("wick-macros", &[], &[]),
     ("xtask", &["report"], &[]),
 ];

@@ -2,7 +2,8 @@
 //!
 //! A learner needs one thing of it: the attribute [`part`], which stands on every function that
 //! the judge may ask for.
-//! Values are candle's own tensors; named weights are [`Weights`].
+//! Values are candle's own tensors; named weights are [`Weights`], and a model to look into is a
+//! [`Gpt`] with [`hook`]s.
 //!
 //! **Invariant:** nothing here knows what a right answer is.
 
@@ -19,6 +20,7 @@ pub use answer::{
 #[doc(hidden)]
 pub use inventory;
 pub use line::progress;
+pub use models::{Gpt, hook};
 pub use serve::serve;
 pub use stack::on_small_stack;
 pub use tensor_file::{load_weights, save_weights};

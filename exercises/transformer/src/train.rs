@@ -140,8 +140,8 @@ pub fn train_gpt(
 /// ```
 ///
 /// Source: the checkpoints of nanoGPT's `train.py`, `github.com/karpathy/nanoGPT`, which keeps
-/// model, optimiser and step. A real system also keeps the state of its random numbers; ours come as
-/// noise.
+/// model, optimiser and step. A real system also keeps the state of its random numbers; ours come
+/// as noise.
 #[part]
 pub fn resume(
     tokens: &Tensor,

@@ -158,8 +158,8 @@ pub fn train_gpt(
 /// ```
 ///
 /// Source: the checkpoints of nanoGPT's `train.py`, `github.com/karpathy/nanoGPT`, which keeps
-/// model, optimiser and step. A real system also keeps the state of its random numbers; ours come as
-/// noise.
+/// model, optimiser and step. A real system also keeps the state of its random numbers; ours come
+/// as noise.
 #[part(plan = "unpack, take the steps, pack")]
 pub fn resume(
     tokens: &Tensor,

@@ -3,6 +3,8 @@
 //! [`digits`] and [`fashion`] give whole sets; [`Labelled::part`] splits one by a rule that never
 //! changes, so what is held out stays held out.
 //! [`shakespeare`] is text, and [`gpt2_merges`] turns text into tokens.
+//! [`model`] gives a trained model's file; [`othello`] and [`repeats`] draw, from a seed and without
+//! a file, what such models read.
 //!
 //! **Invariant:** no byte of a file is used before its length and SHA-256 were found to be those
 //! in `datasets/LEDGER.toml`, and no more is read or unpacked than the ledger says.
@@ -11,6 +13,8 @@ mod csv;
 mod idx;
 mod labelled;
 mod ledger;
+pub mod othello;
+pub mod repeats;
 mod text;
 
 use std::path::Path;
@@ -93,6 +97,15 @@ pub fn gpt2_merges() -> Result<Vec<[usize; 2]>, DataError> {
     let (path, bytes) = Ledger::ours()?.read("text/gpt2_merges.txt.gz")?;
     let list = String::from_utf8_lossy(&bytes);
     text::merges(&list).map_err(|why| DataError::Malformed { path, why })
+}
+
+/// Reads the safetensors file of a model that was trained here, such as `induction`, whole.
+///
+/// # Errors
+///
+/// Fails as [`digits`] does; a name that is no model's has no row in the ledger.
+pub fn model(name: &str) -> Result<Vec<u8>, DataError> {
+    Ok(Ledger::ours()?.read(&format!("models/{name}.safetensors"))?.1)
 }
 
 /// The folder of the data, as this crate was built.

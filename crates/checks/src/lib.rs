@@ -36,6 +36,8 @@ mod trial;
 pub mod attention;
 #[cfg(any(feature = "every", feature = "mlp"))]
 pub mod mlp;
+#[cfg(any(feature = "every", feature = "probing"))]
+pub mod probing;
 #[cfg(any(feature = "every", feature = "tensors"))]
 pub mod tensors;
 #[cfg(any(feature = "every", feature = "transformer"))]
@@ -60,6 +62,8 @@ pub const SUITES: &[&Suite] = &[
     &attention::SUITE,
     #[cfg(any(feature = "every", feature = "mlp"))]
     &mlp::SUITE,
+    #[cfg(any(feature = "every", feature = "probing"))]
+    &probing::SUITE,
     #[cfg(any(feature = "every", feature = "tensors"))]
     &tensors::SUITE,
     #[cfg(any(feature = "every", feature = "transformer"))]

@@ -1,0 +1,221 @@
+//! `head_scores`: which head looks back, at itself, at the start, or behind its like.
+
+use protocol::{DType, Value};
+
+use crate::{
+    Array, Check, Kind, Outcome, Part, Tolerance, Trial, args,
+    named::{Named, to_value},
+};
+
+mod answers;
+
+pub(super) const HEAD_SCORES: Part = Part {
+    name: "head_scores",
+    rule: None,
+    checks: &[
+        Check {
+            name: "documented_example",
+            promise: "The example in the documentation comes out as it says.",
+            kind: Kind::Example,
+            run: documented_example,
+        },
+        Check {
+            name: "perfect_heads_score_one",
+            promise: "A head that does nothing but its role scores 1 at it, wherever the repeats \
+                      stand.",
+            kind: Kind::Property,
+            run: perfect_heads_score_one,
+        },
+        Check {
+            name: "names_of_tokens_do_not_matter",
+            promise: "Other numbers for the same tokens, 0 among them, change no score.",
+            kind: Kind::Property,
+            run: names_of_tokens_do_not_matter,
+        },
+        Check {
+            name: "matches_definition",
+            promise: "The scores are what the definition says, for one layer and for eleven, with \
+                      sequences that repeat often and seldom.",
+            kind: Kind::Reference,
+            run: matches_definition,
+        },
+        Check {
+            name: "what_cannot_be_measured_is_refused",
+            promise: "A cache without patterns, patterns of other tokens, and tokens without a \
+                      repeat are refused.",
+            kind: Kind::Errors,
+            run: what_cannot_be_measured_is_refused,
+        },
+    ],
+    impostors: answers::IMPOSTORS,
+    alternatives: answers::ALTERNATIVES,
+};
+
+/// Roundings of an honest `f32` answer: a sum of up to a hundred weights, and a division.
+///
+/// So few weights are summed that an answer which computes in `f32` errs by 1e-9 only.
+const TOLERANCE: Tolerance = Tolerance::roundings(64.0).at_scale(1.0).in_double(1e-12);
+
+/// The names of the scores.
+pub(super) const ROLES: [&str; 5] = ["previous", "current", "first", "duplicate", "induction"];
+
+/// Whether a key counts for a query.
+type Counts = fn(tokens: &[usize], query: usize, key: usize) -> bool;
+
+/// What each role looks at, in the order of [`ROLES`].
+const KEYS: [Counts; 5] = [
+    |_, query, key| key + 1 == query,
+    |_, query, key| key == query && query > 0,
+    |_, query, key| key == 0 && query > 0,
+    |tokens, query, key| key < query && tokens[key] == tokens[query],
+    |tokens, query, key| key > 0 && key <= query && tokens[key - 1] == tokens[query],
+];
+
+fn documented_example(trial: &mut Trial) -> Outcome {
+    let rows = vec![1., 0., 0., 0.75, 0.25, 0., 0.125, 0.625, 0.25];
+    let pattern = Array::new(&[1, 1, 3, 3], rows);
+    let tokens = Array::matrix(&[[5., 6., 5.]]);
+    let expected = [0.6875, 0.25, 0.4375, 0.125, 0.625].map(|score| Array::matrix(&[[score]]));
+    has_scores(trial, &[pattern], &tokens, &expected)
+}
+
+fn perfect_heads_score_one(trial: &mut Trial) -> Outcome {
+    let tokens = Array::matrix(&[[1., 2., 2., 1., 2., 4.], [4., 1., 3., 4., 1., 1.]]);
+    // A query without such a key rests on itself, or at the start: neither counts against it.
+    let pattern = Array::from_fn(&[2, 5, 6, 6], |at| {
+        let (row, query, key) = (row(&tokens, at[0]), at[2], at[3]);
+        let keys: Vec<usize> = (0..6).filter(|&key| KEYS[at[1]](&row, query, key)).collect();
+        if keys.is_empty() {
+            return f64::from(u8::from(key == 0));
+        }
+        // All of its weight, spread over all that it may look for.
+        f64::from(u8::from(keys.contains(&key))) / keys.len() as f64
+    });
+    let scores = scores(trial, &[pattern], &tokens, DType::F32)?;
+    for (head, role) in ROLES.iter().enumerate() {
+        trial.has_shape(role, &scores[*role], &[1, 5])?;
+        let name = format!("{role} of a head that does nothing else");
+        let one = Array::vector(&[1.0]).to(DType::F32);
+        let got = scores[*role].narrow(1, head, 1).reshape(&[1]);
+        trial.close(&name, &got, &one, TOLERANCE)?;
+    }
+    Ok(())
+}
+
+fn names_of_tokens_do_not_matter(trial: &mut Trial) -> Outcome {
+    let tokens = Array::matrix(&[[3., 1., 3., 2., 1.]]);
+    let renamed = tokens.map(|token| (token + 1.0) % 4.0 * 250.0);
+    let pattern = random_pattern(trial, [1, 2, 5]);
+    let before = scores(trial, std::slice::from_ref(&pattern), &tokens, DType::F32)?;
+    let after = scores(trial, &[pattern], &renamed, DType::F32)?;
+    let list = ROLES.map(|role| (role, before[role].clone(), TOLERANCE));
+    trial.close_each("score", &after, &list)
+}
+
+fn matches_definition(trial: &mut Trial) -> Outcome {
+    for (n_layers, [batch, n_heads, seq]) in [(1, [1, 1, 4]), (2, [2, 3, 7]), (11, [3, 1, 5])] {
+        let mut patterns = Vec::new();
+        for _ in 0..n_layers {
+            patterns.push(random_pattern(trial, [batch, n_heads, seq]));
+        }
+        // The first sequence repeats one token all the time, the others seldom.
+        let mut tokens = Array::from_fn(&[batch, seq], |_| trial.rng.below(seq) as f64);
+        (0..seq - 1).for_each(|at| tokens.set(&[0, at], 1.0));
+        let tokens = tokens.laid_out(&[1, 0]);
+        let expected = oracle(&patterns, &tokens);
+        has_scores(trial, &patterns, &tokens, &expected)?;
+    }
+    Ok(())
+}
+
+fn what_cannot_be_measured_is_refused(trial: &mut Trial) -> Outcome {
+    let pattern = random_pattern(trial, [1, 2, 3]);
+    let tokens = Array::matrix(&[[1., 2., 1.]]);
+    trial.refuses("there is no pattern in the cache", asked(&[], &tokens, DType::F32))?;
+    let longer = Array::matrix(&[[1., 2., 1., 2.]]);
+    let case = "the patterns are of 3 tokens, and 4 came";
+    trial.refuses(case, asked(std::slice::from_ref(&pattern), &longer, DType::F32))?;
+    let distinct = Array::matrix(&[[1., 2., 3.]]);
+    let case = "no token repeats, so duplicate and induction would be 0 / 0";
+    trial.refuses(case, asked(&[pattern], &distinct, DType::F32))?;
+    Ok(())
+}
+
+/// Compares all five scores, in both dtypes, with those in the order of [`ROLES`].
+fn has_scores(
+    trial: &mut Trial,
+    patterns: &[Array],
+    tokens: &Array,
+    expected: &[Array; 5],
+) -> Outcome {
+    for dtype in [DType::F64, DType::F32] {
+        let got = scores(trial, patterns, tokens, dtype)?;
+        let list: Vec<_> =
+            ROLES.iter().zip(expected).map(|(&role, e)| (role, e.to(dtype), TOLERANCE)).collect();
+        trial.close_each("score", &got, &list)?;
+    }
+    Ok(())
+}
+
+/// Asks for the scores, and proves that all are there.
+fn scores(
+    trial: &mut Trial,
+    patterns: &[Array],
+    tokens: &Array,
+    dtype: DType,
+) -> Result<Named, crate::Stop> {
+    let [scores] = trial.sets(asked(patterns, tokens, dtype))?;
+    for role in ROLES {
+        trial.ensure(scores.contains_key(role), || format!("There is no score `{role}`."))?;
+    }
+    Ok(scores)
+}
+
+fn asked(patterns: &[Array], tokens: &Array, dtype: DType) -> Vec<(&'static str, Value)> {
+    let named = |(layer, pattern): (usize, &Array)| {
+        // Not contiguous, as a model leaves what it swapped the axes of.
+        let pattern = pattern.to(dtype).laid_out(&[0, 2, 1, 3]);
+        (format!("blocks.{layer}.attn.hook_pattern"), pattern)
+    };
+    let mut cache: Named = patterns.iter().enumerate().map(named).collect();
+    // What else a cache holds.
+    cache.insert("hook_embed".to_owned(), Array::full(&[1, 1, 2], 0.5).to(dtype));
+    args![cache: to_value(&cache), tokens: &tokens.to(DType::U32)]
+}
+
+/// Causal attention at random.
+fn random_pattern(trial: &mut Trial, [batch, n_heads, seq]: [usize; 3]) -> Array {
+    let mut pattern = Array::full(&[batch, n_heads, seq, seq], 0.0);
+    for row in 0..batch * n_heads * seq {
+        let query = row % seq;
+        let weights: Vec<f64> = (0..=query).map(|_| trial.rng.normal().exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        let at = |key| [row / seq / n_heads, row / seq % n_heads, query, key];
+        weights.iter().enumerate().for_each(|(key, w)| pattern.set(&at(key), w / sum));
+    }
+    pattern.to(DType::F32)
+}
+
+fn row(tokens: &Array, sequence: usize) -> Vec<usize> {
+    tokens.narrow(0, sequence, 1).values().iter().map(|&token| token as usize).collect()
+}
+
+/// The scores by the definition, in the order of [`ROLES`].
+fn oracle(patterns: &[Array], tokens: &Array) -> [Array; 5] {
+    [0, 1, 2, 3, 4].map(|role| {
+        Array::from_fn(&[patterns.len(), patterns[0].dim(1)], |to| {
+            let (mut sum, mut n_queries) = (0.0, 0);
+            for sequence in 0..tokens.dim(0) {
+                let row = row(tokens, sequence);
+                for query in 0..row.len() {
+                    let counts = |key: &usize| KEYS[role](&row, query, *key);
+                    let keys: Vec<usize> = (0..row.len()).filter(counts).collect();
+                    n_queries += usize::from(!keys.is_empty());
+                    let weight = |&key| patterns[to[0]].at(&[sequence, to[1], query, key]);
+                    sum += keys.iter().map(weight).sum::<f64>();
+                }
+            }
+            sum / n_queries as f64
+        })
+    })
+}

@@ -1,0 +1,3 @@
+//! Serves the parts of this exercise to the judge.
+
+wick::serve!(probing);

@@ -1,0 +1,3 @@
+//! Serves the parts of this solution to the judge.
+
+wick::serve!(probing_solution);

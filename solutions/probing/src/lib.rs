@@ -5,7 +5,8 @@
 //! place, and see what the model then says:
 //!
 //! ```text
-//! resid_post = embed + pos_embed + Σ heads + Σ biases + Σ mlp_out      logits = norm(resid_post) Wᵤ
+//! resid_post = embed + pos_embed + Σ heads + Σ biases + Σ mlp_out
+//! logits     = norm(resid_post) Wᵤ
 //! ```
 //!
 //! Activations go by the names of `TransformerLens`, such as `blocks.0.attn.hook_pattern`.

@@ -6,11 +6,8 @@ use tidy::{Edge, edges, none, packages_below};
 /// Every room in `crates`, with the rooms that it may import, and those that its tests also may.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("answer", &["protocol"], &[]),
-<<<<<<< HEAD
     ("checks", &["answer", "circuits", "datasets", "models", "protocol", "report"], &[]),
-=======
     ("circuits", &[], &[]),
->>>>>>> 3edaec1 (circuits: compile small transformers with an answer key)
     ("datasets", &[], &[]),
     ("fetch", &[], &[]),
     ("jail", &["report"], &[]),

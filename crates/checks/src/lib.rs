@@ -17,6 +17,7 @@
 mod args;
 mod array;
 mod compare;
+mod data;
 mod generator;
 mod gradient;
 mod local;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use answer::{Weights, answer};
 use candle_core::Tensor;
-use datasets::{DataError, Labelled, Split};
+use datasets::{Labelled, Split};
 use protocol::{DType, Value};
 use report::Verdict;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Alternative, Array, Check, Death, Generator, Impostor, Kind, Outcome, Part, Stop, Tolerance,
-    Trial,
+    Trial, data::not_judged,
 };
 
 /// Makes an answer that has one slip.
@@ -415,9 +415,4 @@ fn labels(digits: &Labelled) -> Array {
 /// Grey values from 0 to 16 as numbers from 0 to 1.
 fn greys(picture: &[u8]) -> Vec<f64> {
     picture.iter().map(|&grey| f64::from(grey) / 16.0).collect()
-}
-
-/// What to say if our own data cannot be read.
-fn not_judged(error: &DataError) -> Stop {
-    Stop::Died(Death { verdict: Verdict::JudgeFault, what: vec![format!("{error}.")] })
 }

@@ -15,7 +15,9 @@ use super::{
     steps::Steps,
 };
 use crate::{
-    Alternative, Array, Check, Impostor, Kind, Outcome, Part, Tolerance, Trial, args, named::Named,
+    Alternative, Array, Check, Impostor, Kind, Outcome, Part, Tolerance, Trial, args,
+    data::{Trained, trained},
+    named::Named,
 };
 
 /// An answer that makes one mistake.
@@ -56,7 +58,8 @@ pub(super) const GENERATE: Part = Part {
         },
         Check {
             name: "matches_the_model_without_cache",
-            promise: "The text is what the whole model, run anew for each token, gives.",
+            promise: "The text is what the whole model, run anew for each token, gives; with a trained \
+                      model, too.",
             kind: Kind::Reference,
             run: matches_the_model_without_cache,
         },
@@ -170,7 +173,7 @@ fn two_calls_give_what_one_gives(trial: &mut Trial) -> Outcome {
     for (n_prompt, n_first) in [(4, 3), (2, 6)] {
         let tokens = drawing::tokens(trial, [3, n_prompt], 7);
         let n_new = 12 - n_prompt;
-        let (noise, _) = clear(trial, &weights, &tokens, &numbers, n_new);
+        let (noise, _) = clear(trial, (&weights, 2), &tokens, &numbers, n_new);
         let whole = trial.array(question(&weights, &tokens, 2, &numbers, &noise))?;
         trial.has_shape("text", &whole, &[3, 12])?;
         let first = noise.narrow(1, 0, n_first);
@@ -187,7 +190,7 @@ fn sequences_stand_alone(trial: &mut Trial) -> Outcome {
     let weights = drawing::gpt(trial, SIZES);
     let numbers = [("temperature", 2.0)];
     let tokens = drawing::tokens(trial, [3, 4], 7);
-    let (noise, _) = clear(trial, &weights, &tokens, &numbers, 8);
+    let (noise, _) = clear(trial, (&weights, 2), &tokens, &numbers, 8);
     let together = trial.array(question(&weights, &tokens, 3, &numbers, &noise))?;
     trial.has_shape("text", &together, &[3, 12])?;
     for sequence in 0..3 {
@@ -211,7 +214,7 @@ fn matches_the_model_without_cache(trial: &mut Trial) -> Outcome {
     for (n_prompt, n_new, numbers, dtype) in cases {
         let weights = drawing::gpt(trial, SIZES);
         let tokens = drawing::tokens(trial, [2, n_prompt], 7);
-        let (noise, expected) = clear(trial, &weights, &tokens, numbers, n_new);
+        let (noise, expected) = clear(trial, (&weights, 2), &tokens, numbers, n_new);
         let laid_out = tokens.laid_out(&[1, 0]);
         let args = args![
             weights: value(&weights, dtype),
@@ -224,7 +227,20 @@ fn matches_the_model_without_cache(trial: &mut Trial) -> Outcome {
         let name = format!("text of {n_prompt} tokens and {n_new} new ones");
         trial.close(&name, &got, &expected, Tolerance::EXACT)?;
     }
-    Ok(())
+    let Trained { weights, n_heads, .. } = trained("char_gpt")?;
+    let text = "ROMEO:\nBut, soft".bytes().map(f64::from).collect();
+    let tokens = Array::new(&[2, 8], text).to(DType::U32);
+    let numbers = [("temperature", 0.7)];
+    let (noise, expected) = clear(trial, (&weights, n_heads), &tokens, &numbers, 8);
+    let args = args![
+        weights: value(&weights, DType::F32),
+        tokens: &tokens,
+        n_heads: n_heads,
+        settings: settings(&numbers),
+        noise: &noise.to(DType::F32)
+    ];
+    let got = trial.array(args)?;
+    trial.close("text by the trained char_gpt", &got, &expected, Tolerance::EXACT)
 }
 
 fn long_texts_are_refused(trial: &mut Trial) -> Outcome {
@@ -281,21 +297,22 @@ fn question(
     ]
 }
 
-/// Noise that is clear of every edge, and the texts that it makes with two heads.
+/// Noise that is clear of every edge, and the texts that it makes of a model with so many heads.
 fn clear(
     trial: &mut Trial,
-    weights: &Named,
+    (weights, n_heads): (&Named, usize),
     tokens: &Array,
     numbers: &[(&str, f64)],
     n_new: usize,
 ) -> (Array, Array) {
     let (batch, seq) = (tokens.dim(0), tokens.dim(1));
+    let n_layers = weights.keys().filter(|name| name.ends_with(".c_attn.weight")).count();
     let (mut noises, mut texts) = (Vec::new(), Vec::new());
     for row in 0..batch {
         let mut text = tokens.narrow(0, row, 1).values().to_vec();
         for _ in 0..n_new {
             let read = Array::new(&[1, text.len()], text.clone());
-            let logits = oracle::gpt(&|name| &weights[name], SIZES.n_layers, &read, 2);
+            let logits = oracle::gpt(&|name| &weights[name], n_layers, &read, n_heads);
             let last = logits.narrow(1, text.len() - 1, 1);
             let seen: Vec<usize> = text.iter().map(|&token| token as usize).collect();
             let probabilities = next(last.values(), &seen, &settings(numbers)).probabilities;

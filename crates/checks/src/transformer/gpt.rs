@@ -7,7 +7,11 @@ use super::{
     mlp_block::{GRADIENT, named_in_refusal},
     oracle,
 };
-use crate::{Array, Check, Kind, Outcome, Part, Tolerance, Trial, args, named::Named};
+use crate::{
+    Array, Check, Kind, Outcome, Part, Tolerance, Trial, args,
+    data::{Trained, trained},
+    named::Named,
+};
 
 mod answers;
 pub(super) mod model;
@@ -37,7 +41,7 @@ pub(super) const GPT: Part = Part {
         Check {
             name: "matches_definition",
             promise: "The logits are what the definition says, for one, two and eleven blocks, \
-                      with the masks of GPT-2's files and without.",
+                      with the masks of GPT-2's files and without, and for a trained model.",
             kind: Kind::Reference,
             run: matches_definition,
         },
@@ -134,7 +138,13 @@ fn matches_definition(trial: &mut Trial) -> Outcome {
             weights.insert("h.0.attn.masked_bias".to_owned(), Array::new(&[], vec![-1e4]));
         }
     }
-    Ok(())
+    let Trained { weights, n_heads, n_layers } = trained("char_gpt")?;
+    let text = "First Citizen:\nBefore we proceed".bytes().map(f64::from).collect();
+    let tokens = Array::new(&[2, 16], text).to(DType::U32);
+    let expected = oracle::gpt(&|name| &weights[name], n_layers, &tokens, n_heads);
+    let args = args![weights: value(&weights, DType::F32), tokens: &tokens, n_heads: n_heads];
+    let logits = trial.array(args)?;
+    trial.close("logits of the trained char_gpt", &logits, &expected.to(DType::F32), TOLERANCE)
 }
 
 fn gradient_reaches_every_weight(trial: &mut Trial) -> Outcome {

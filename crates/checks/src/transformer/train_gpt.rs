@@ -2,9 +2,8 @@
 
 use answer::{Weights, answer};
 use candle_core::Tensor;
-use datasets::{DataError, Split};
+use datasets::Split;
 use protocol::{DType, Value};
-use report::Verdict;
 
 use super::{
     drawing::{self, Sizes, Widths},
@@ -16,7 +15,8 @@ use super::{
     },
 };
 use crate::{
-    Alternative, Array, Check, Death, Impostor, Kind, Outcome, Part, Stop, Tolerance, Trial,
+    Alternative, Array, Check, Impostor, Kind, Outcome, Part, Stop, Tolerance, Trial,
+    data::not_judged,
     named::{Named, from_value},
 };
 
@@ -426,9 +426,4 @@ fn has_weights(trial: &mut Trial, got: &Named, expected: &Named) -> Outcome {
         trial.has_shape(name, weight, expected.shape())?;
     }
     Ok(())
-}
-
-/// What to say if our own data cannot be read.
-fn not_judged(error: &DataError) -> Stop {
-    Stop::Died(Death { verdict: Verdict::JudgeFault, what: vec![format!("{error}.")] })
 }

@@ -1,14 +1,30 @@
-//! What is trained: two models, each with every number that decides about it.
+//! What is trained: each model with every number that decides about it.
 
 use std::collections::BTreeMap;
+
+use datasets::{othello, repeats};
+
+/// What a model reads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Task {
+    /// Shakespeare, as bytes and so many merges of them.
+    Text {
+        /// How many merges its tokenizer has; the 256 bytes are tokens always.
+        n_merges: usize,
+    },
+    /// Random tokens that come again.
+    Repeats,
+    /// Random legal games of 6×6 Othello.
+    Othello,
+}
 
 /// A model, and how it is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
     /// Its name, and that of its file.
     pub name: &'static str,
-    /// How many merges its tokenizer has; the 256 bytes are tokens always.
-    pub n_merges: usize,
+    /// What it reads.
+    pub task: Task,
     /// The most tokens that it reads at once.
     pub n_ctx: usize,
     /// Width of the residual stream.
@@ -17,6 +33,10 @@ pub struct Config {
     pub n_heads: usize,
     /// Blocks.
     pub n_layers: usize,
+    /// Whether a block has an MLP, or attention only.
+    pub has_mlps: bool,
+    /// Spread of the weights to start from.
+    pub spread: f64,
     /// Where its numbers come from.
     pub seed: u64,
     /// Steps of training.
@@ -34,11 +54,13 @@ pub struct Config {
 /// Reads bytes: its tokenizer has no merges, so in this text a token is a character.
 pub const CHAR_GPT: Config = Config {
     name: "char_gpt",
-    n_merges: 0,
+    task: Task::Text { n_merges: 0 },
     n_ctx: 128,
     d_model: 64,
     n_heads: 4,
     n_layers: 2,
+    has_mlps: true,
+    spread: 0.02,
     seed: 5,
     steps: 4000,
     batch: 8,
@@ -50,11 +72,13 @@ pub const CHAR_GPT: Config = Config {
 /// Reads pieces of words, by merges learned from the same text.
 pub const BPE_GPT: Config = Config {
     name: "bpe_gpt",
-    n_merges: 768,
+    task: Task::Text { n_merges: 768 },
     n_ctx: 128,
     d_model: 96,
     n_heads: 4,
     n_layers: 3,
+    has_mlps: true,
+    spread: 0.02,
     seed: 6,
     steps: 1800,
     batch: 8,
@@ -63,11 +87,62 @@ pub const BPE_GPT: Config = Config {
     weight_decay: 0.1,
 };
 
+/// Continues random tokens that come again, with two blocks of attention alone.
+pub const INDUCTION: Config = Config {
+    name: "induction",
+    task: Task::Repeats,
+    n_ctx: 64,
+    d_model: 64,
+    n_heads: 2,
+    n_layers: 2,
+    has_mlps: false,
+    spread: 0.15,
+    seed: 11,
+    steps: 4000,
+    batch: 16,
+    peak: 4e-3,
+    warmup: 200,
+    weight_decay: 0.01,
+};
+
+/// Plays random legal moves of 6×6 Othello.
+pub const OTHELLO: Config = Config {
+    name: "othello",
+    task: Task::Othello,
+    n_ctx: 32,
+    d_model: 96,
+    n_heads: 4,
+    n_layers: 4,
+    has_mlps: true,
+    spread: 0.05,
+    seed: 21,
+    steps: 24_000,
+    batch: 48,
+    peak: 3e-3,
+    warmup: 500,
+    weight_decay: 0.01,
+};
+
+/// All models. The letters are siblings, which differ in nothing but the seed.
+pub const ALL: [Config; 7] = [
+    CHAR_GPT,
+    BPE_GPT,
+    INDUCTION,
+    Config { name: "induction_b", seed: 12, ..INDUCTION },
+    Config { name: "induction_c", seed: 13, ..INDUCTION },
+    OTHELLO,
+    Config { name: "othello_b", seed: 22, ..OTHELLO },
+];
+
 impl Config {
     /// How many tokens it knows.
     #[must_use]
     pub fn d_vocab(&self) -> usize {
-        256 + self.n_merges
+        match self.task {
+            Task::Text { n_merges } => 256 + n_merges,
+            Task::Repeats => repeats::D_VOCAB,
+            Task::Othello => othello::SQUARES,
+        }
     }
 
     /// The learning rate of a step: a warm-up, then half a cosine down to a tenth of the peak.
@@ -85,7 +160,6 @@ impl Config {
     #[must_use]
     pub fn about(&self) -> BTreeMap<String, String> {
         let numbers = [
-            ("n_merges", self.n_merges.to_string()),
             ("d_vocab", self.d_vocab().to_string()),
             ("n_ctx", self.n_ctx.to_string()),
             ("d_model", self.d_model.to_string()),
@@ -98,7 +172,12 @@ impl Config {
             ("warmup", self.warmup.to_string()),
             ("weight_decay", self.weight_decay.to_string()),
         ];
-        numbers.into_iter().map(|(name, number)| (name.to_owned(), number)).collect()
+        let of_task = match self.task {
+            Task::Text { n_merges } => vec![("n_merges", n_merges.to_string())],
+            Task::Repeats | Task::Othello => vec![("spread", self.spread.to_string())],
+        };
+        let all = numbers.into_iter().chain(of_task);
+        all.map(|(name, number)| (name.to_owned(), number)).collect()
     }
 }
 

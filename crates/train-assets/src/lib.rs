@@ -8,19 +8,24 @@
 //! the two can find the other wrong.
 //!
 //! **Invariant:** the order of batches follows from seed and step alone, so a run that was stopped
-//! and resumed ends where one that was never stopped does.
+//! and resumed, for as many steps as before, ends where one that was never stopped does.
 
 mod adamw;
 mod baseline;
+mod batch;
 mod config;
+mod fused;
+mod measure;
 mod model;
 mod run;
 mod shipped;
 mod tokens;
 
 pub use baseline::{bigram, unigram};
-pub use config::{BPE_GPT, CHAR_GPT, Config};
-pub use model::{loss, start};
+pub use batch::{Batch, Source, legal_moves};
+pub use config::{ALL, BPE_GPT, CHAR_GPT, Config, INDUCTION, OTHELLO, Task};
+pub use measure::{HELD_OUT, Measured, measure_othello, measure_repeats};
+pub use model::{Targets, logits, loss, start};
 pub use run::{Progress, Run};
 pub use shipped::{enter_in_ledger, ship};
 pub use tokens::{Tokenizer, learn_merges};

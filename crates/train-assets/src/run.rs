@@ -4,14 +4,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use candle_core::{Device, Tensor, Var};
-use rand_chacha::{
-    ChaCha8Rng,
-    rand_core::{RngCore as _, SeedableRng as _},
-};
 use wick::{Weights, load_weights, save_weights};
 
 use crate::{
-    Config,
+    Batch, Config, Source,
     adamw::Moments,
     model::{Named, loss, start},
 };
@@ -23,6 +19,8 @@ pub struct Run {
     weights: Named,
     moments: Moments,
     step: usize,
+    /// For how many steps the schedule was made, and what it was changed to where.
+    schedule: String,
 }
 
 /// What one step came to.
@@ -42,11 +40,15 @@ impl Run {
     /// Fails if candle does.
     pub fn begin(config: Config) -> Result<Self> {
         let weights = start(&config)?;
-        Ok(Self { config, weights, moments: Moments::default(), step: 0 })
+        let schedule = config.steps.to_string();
+        Ok(Self { config, weights, moments: Moments::default(), step: 0, schedule })
     }
 
     /// Takes up the run whose state lies in a file, if there is one and it is of this
     /// configuration; else begins anew.
+    ///
+    /// With another number of steps it is the same run on another schedule from here on, and
+    /// [`Run::schedule`] says so.
     ///
     /// # Errors
     ///
@@ -57,11 +59,19 @@ impl Run {
         }
         let (tensors, about) = load_weights(state)?;
         let expected = config.about();
-        if expected.iter().any(|(name, number)| about.get(name) != Some(number)) {
+        let differs =
+            |(name, number): (&String, &String)| name != "steps" && about.get(name) != Some(number);
+        if expected.iter().any(differs) {
             return Self::begin(config);
         }
         let step = about.get("step").context("the state has no step")?.parse()?;
-        let mut run = Self { config, weights: Named::new(), moments: Moments::default(), step };
+        let steps = about.get("steps").context("the state has no steps")?;
+        let mut schedule = about.get("schedule").unwrap_or(steps).clone();
+        if *steps != config.steps.to_string() {
+            schedule = format!("{schedule}, from step {step} on {}", config.steps);
+        }
+        let (weights, moments) = (Named::new(), Moments::default());
+        let mut run = Self { config, weights, moments, step, schedule };
         for (name, tensor) in tensors.iter() {
             let (kind, name) = name.split_once('/').context("a state's tensor without its kind")?;
             match kind {
@@ -100,22 +110,23 @@ impl Run {
         }
         let mut about = self.config.about();
         about.insert("step".to_owned(), self.step.to_string());
+        about.insert("schedule".to_owned(), self.schedule.clone());
         Ok(save_weights(state, &tensors, &about)?)
     }
 
-    /// Takes one step on windows of `tokens`.
+    /// Takes one step on what the source gives for it.
     ///
     /// # Errors
     ///
-    /// Fails if there are too few tokens, or the loss is no number any more.
-    pub fn step(&mut self, tokens: &[u32]) -> Result<Progress> {
-        let (x, y) = self.batch(tokens)?;
+    /// Fails if the source does, or the loss is no number any more.
+    pub fn step(&mut self, source: &Source) -> Result<Progress> {
+        let Batch { x, targets } = source.batch(&self.config, self.step)?;
         let mut variables = BTreeMap::new();
         for (name, weight) in &self.weights {
             variables.insert(name.clone(), Var::from_tensor(weight)?);
         }
         let tracked = variables.iter().map(|(name, v)| (name.clone(), v.as_tensor().clone()));
-        let loss = loss(&tracked.collect(), self.config.n_heads, &x, &y)?;
+        let loss = loss(&tracked.collect(), self.config.n_heads, &x, &targets)?;
         let store = loss.backward()?;
         let mut gradients = BTreeMap::new();
         for (name, variable) in &variables {
@@ -130,27 +141,17 @@ impl Run {
         Ok(Progress { step: self.step, loss })
     }
 
-    /// The windows of this step, and the tokens that follow in them; both `(batch, n_ctx)`.
-    fn batch(&self, tokens: &[u32]) -> Result<(Tensor, Tensor)> {
-        let Config { n_ctx, batch, seed, .. } = self.config;
-        ensure!(tokens.len() > n_ctx, "{} tokens are no window of {n_ctx}", tokens.len());
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        // A stream for each step, beside that of the weights to start from.
-        rng.set_stream(1 + self.step as u64);
-        let mut windows = Vec::new();
-        for _ in 0..batch {
-            let start = (rng.next_u64() % (tokens.len() - n_ctx) as u64) as usize;
-            windows.extend_from_slice(&tokens[start..=start + n_ctx]);
-        }
-        let windows = Tensor::from_vec(windows, (batch, n_ctx + 1), &Device::Cpu)?;
-        let cut = |from: usize| windows.narrow(1, from, n_ctx)?.contiguous();
-        Ok((cut(0)?, cut(1)?))
-    }
-
     /// The weights as they are now.
     #[must_use]
     pub fn weights(&self) -> &BTreeMap<String, Tensor> {
         &self.weights
+    }
+
+    /// For how many steps the learning rates were made; more than one number if that was changed on
+    /// the way.
+    #[must_use]
+    pub fn schedule(&self) -> &str {
+        &self.schedule
     }
 
     /// Steps that are done.
@@ -178,8 +179,8 @@ mod tests {
         ..crate::CHAR_GPT
     };
 
-    fn tokens() -> Vec<u32> {
-        "to be or not to be ".repeat(9).bytes().map(u32::from).collect()
+    fn tokens() -> Source {
+        Source::Text("to be or not to be ".repeat(9).bytes().map(u32::from).collect())
     }
 
     fn walk(run: &mut Run, steps: usize) {
@@ -205,6 +206,8 @@ mod tests {
         assert_eq!(run.done(), 2);
         walk(&mut run, 3);
         assert_eq!(all(&run), all(&whole));
+        let longer = Run::resume(Config { steps: 9000, ..TINY }, &state).unwrap();
+        assert_eq!((longer.done(), longer.schedule()), (2, "4000, from step 2 on 9000"));
         let other = Config { seed: 9, ..TINY };
         assert_eq!(Run::resume(other, &state).unwrap().done(), 0);
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 
 use candle_core::{D, Device, Tensor};
 use models::Gpt;
-use train_assets::{CHAR_GPT, loss};
+use train_assets::{CHAR_GPT, Targets, loss};
 
 #[test]
 fn both_read_alike() {
@@ -20,7 +20,10 @@ fn both_read_alike() {
 
     let named: BTreeMap<String, Tensor> =
         gpt.weights().iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
-    let expected = loss(&named, CHAR_GPT.n_heads, &x, &y).unwrap().to_scalar::<f32>().unwrap();
+    let expected = loss(&named, CHAR_GPT.n_heads, &x, &Targets::Tokens(y.clone()))
+        .unwrap()
+        .to_scalar::<f32>()
+        .unwrap();
     let logits = gpt.forward(&x, &mut ()).unwrap();
     let surprise = candle_nn::ops::log_softmax(&logits, D::Minus1).unwrap();
     let found = surprise.gather(&y.unsqueeze(2).unwrap(), 2).unwrap().neg().unwrap();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 
 use candle_core::{DType, Device, Tensor};
 use datasets::Split;
-use train_assets::{BPE_GPT, CHAR_GPT, Config, Tokenizer, bigram, learn_merges, loss};
+use train_assets::{BPE_GPT, CHAR_GPT, Config, Targets, Tokenizer, bigram, learn_merges, loss};
 
 /// Windows of the play that are read.
 const WINDOWS: usize = 32;
@@ -34,7 +34,7 @@ fn check(config: Config, enough: f64) {
         (name.to_owned(), half.to_dtype(DType::F32).unwrap())
     };
     let weights: BTreeMap<String, Tensor> = weights.iter().map(single).collect();
-    let per_token = loss(&weights, config.n_heads, &cut(0), &cut(1)).unwrap();
+    let per_token = loss(&weights, config.n_heads, &cut(0), &Targets::Tokens(cut(1))).unwrap();
     let per_token = f64::from(per_token.to_scalar::<f32>().unwrap());
     let per_character = per_token * tokens.len() as f64 / test.len() as f64;
     let pairs = bigram(&train, &test);

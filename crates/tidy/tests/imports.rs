@@ -6,13 +6,14 @@ use tidy::{Edge, edges, none, packages_below};
 /// Every room in `crates`, with the rooms that it may import, and those that its tests also may.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("answer", &["protocol"], &[]),
-    ("checks", &["answer", "circuits", "datasets", "models", "protocol", "report"], &[]),
+    ("checks", &["answer", "circuits", "datasets", "models", "pictures", "protocol", "report"], &[]),
     ("circuits", &[], &[]),
     ("datasets", &[], &[]),
     ("fetch", &[], &[]),
     ("jail", &["report"], &[]),
     ("judge", &["checks", "jail", "protocol", "report"], &["answer", "wick"]),
     ("models", &["answer", "protocol"], &[]),
+    ("pictures", &[], &[]),
     ("protocol", &[], &[]),
     ("report", &[], &[]),
     ("tidy", &[], &[]),
@@ -31,7 +32,7 @@ fn may(edge: &Edge, to_folder: &str) -> bool {
         "exercises" | "solutions" => {
             edge.to == "wick"
                 || to_folder.starts_with("solutions/")
-                || edge.is_dev && edge.to == "datasets"
+                || edge.is_dev && ["datasets", "pictures"].contains(&edge.to.as_str())
         }
         _ => ROOMS.iter().any(|(name, imports, tests)| {
             *name == edge.from

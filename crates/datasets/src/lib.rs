@@ -3,8 +3,8 @@
 //! [`digits`] and [`fashion`] give whole sets; [`Labelled::part`] splits one by a rule that never
 //! changes, so what is held out stays held out.
 //! [`shakespeare`] is text, and [`gpt2_merges`] turns text into tokens.
-//! [`model`] gives a trained model's file; [`othello`] and [`repeats`] draw, from a seed and without
-//! a file, what such models read.
+//! [`model`] gives a trained model's file; [`othello`] and [`repeats`] draw, from a seed and
+//! without a file, what such models read.
 //!
 //! **Invariant:** no byte of a file is used before its length and SHA-256 were found to be those
 //! in `datasets/LEDGER.toml`, and no more is read or unpacked than the ledger says.

@@ -185,8 +185,8 @@ impl Game {
         Some(Self { moves: moves.to_vec(), boards })
     }
 
-    /// Nats that nobody can do without, a move, for whoever has to tell each move but the first from
-    /// those before it: the mean of `ln` of the number of legal moves.
+    /// The nats a move that nobody can do without who tells each move but the first from those
+    /// before it: the mean of `ln` of the number of legal moves.
     #[must_use]
     pub fn floor(&self) -> f64 {
         let told = &self.boards[1..self.moves.len()];

@@ -25,8 +25,8 @@ pub fn attention_patterns(title: &str, tokens: &[String], heads: &[HeadPattern])
          </output>\n<div class=\"cards\">\n{cards}</div>\n<style>{STYLE}</style>\n\
          <script>{SCRIPT}</script>"
     );
-    let about = "Rows are queries, from the first token down; columns are keys. The darker a cell \
-                 stands out, the more the query attends to that key.";
+    let about = "Rows are queries, from the first token down; columns are keys. The \
+                 stronger the colour of a cell, the more the query attends to that key.";
     page(title, about, &body)
 }
 

@@ -59,7 +59,7 @@ pub fn othello_board(title: &str, truth: &[Disc], belief: &[Belief]) -> String {
     };
     let body = format!(
         "<div class=\"cards boards\">\n{}{}</div>\n<p class=\"key\">{}</p>\n<style>{STYLE}</style>",
-        board("The board", "Black discs are full, white ones are rings.", &truth_cells),
+        board("The board", "Black has the dark discs, white the light ones.", &truth_cells),
         board(
             "The probe's belief",
             "The number is its chance in per cent, the fainter the less; a cross marks an error.",
@@ -114,7 +114,8 @@ fn believed(at: usize, belief: &Belief, is_wrong: bool) -> String {
     let cross = if is_wrong {
         let (left, top, right, bottom) = (x + 0.06, y + 0.06, x + 0.94, y + 0.94);
         format!(
-            "<path class=\"wrong\" d=\"M{left} {top}L{right} {bottom}M{left} {bottom}L{right} {top}\"/>"
+            "<path class=\"wrong\" d=\"M{left} {top}L{right} {bottom}M{left} {bottom}L{right} \
+             {top}\"/>"
         )
     } else {
         String::new()

@@ -27,6 +27,6 @@ pub fn patching(title: &str, columns: &[String], rows: &[(String, Vec<f64>)]) ->
 
 fn cell(value: f64) -> String {
     let hue = if value < 0.0 { "--hue:var(--cool);" } else { "" };
-    let strong = if value.abs() > 0.5 { " class=\"strong\"" } else { "" };
+    let strong = if value.abs() > 0.7 { " class=\"strong\"" } else { "" };
     format!("<td{strong} style=\"{hue}--p:{}\">{}</td>", share(value.abs()), number(value, 2))
 }

@@ -36,7 +36,7 @@ pub fn logit_lens(title: &str, tokens: &[String], rows: &[(String, Vec<Guess>)])
 }
 
 fn cell(guess: &Guess) -> String {
-    let strong = if guess.chance > 0.5 { " class=\"strong\"" } else { "" };
+    let strong = if guess.chance > 0.7 { " class=\"strong\"" } else { "" };
     let tick = if guess.is_right { " ✓" } else { "" };
     format!(
         "<td{strong} style=\"--p:{}\">{}{tick}<small>{}</small></td>",

@@ -16,9 +16,9 @@ pub struct Line {
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 340.0;
 const LEFT: f64 = 52.0;
-const BOTTOM: f64 = 40.0;
+const BOTTOM: f64 = 54.0;
 const TOP: f64 = 12.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 34.0;
 
 /// The colours and marks that lines have in turn; no two of the first four share either.
 const HUES: [&str; 4] = ["--first", "--second", "--third", "--fourth"];
@@ -56,7 +56,7 @@ fn chart(layers: &[String], lines: &[Line]) -> String {
     }
     for (n, layer) in layers.iter().enumerate() {
         let (at, name) = (x(n), escape(layer));
-        let under = HEIGHT - BOTTOM + 24.0;
+        let under = HEIGHT - BOTTOM + 36.0;
         marks
             .push_str(&format!("<text class=\"middle\" x=\"{at:.1}\" y=\"{under}\">{name}</text>"));
     }

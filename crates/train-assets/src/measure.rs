@@ -39,8 +39,8 @@ pub fn measure_repeats(
     Ok(BTreeMap::from([("repeated_accuracy", f64::from(right as u32) / f64::from(all))]))
 }
 
-/// Tells of `n` games the loss, its exact floor, and the share of moves that are legal of those that
-/// the model has first.
+/// Tells of `n` games the loss, its exact floor, and how many of the moves that the model has first
+/// are legal, as a share.
 ///
 /// # Errors
 ///

@@ -153,7 +153,8 @@ impl Model<'_> {
     }
 
     fn attention(&self, block: &str, normed: &Tensor) -> Result<Tensor> {
-        let qkv = self.linear(&format!("{block}.attn.c_attn"), normed)?; // (batch, seq, 3 * d_model)
+        // (batch, seq, 3 * d_model)
+        let qkv = self.linear(&format!("{block}.attn.c_attn"), normed)?;
         self.linear(&format!("{block}.attn.c_proj"), &fused::attention(&qkv, self.n_heads)?)
     }
 

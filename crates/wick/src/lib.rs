@@ -8,6 +8,7 @@
 //! **Invariant:** nothing here knows what a right answer is.
 
 mod channel;
+pub mod fused;
 mod line;
 mod serve;
 mod stack;

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use report::Rule;
 
@@ -229,6 +231,24 @@ pub(crate) enum What {
         /// Also time the first check with an empty target folder (minutes).
         #[arg(long)]
         cold: bool,
+    },
+    /// Steps of a GPT: plain, fused and, beside a Python with torch, PyTorch's.
+    Train {
+        /// Turns that each way has.
+        #[arg(long, default_value_t = 11)]
+        rounds: usize,
+        /// Threads to compute with.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+        threads: Vec<usize>,
+        /// `small`, `medium` or `large`; by default all.
+        #[arg(long = "size", value_delimiter = ',')]
+        sizes: Vec<String>,
+        /// A Python that can import torch.
+        #[arg(long, value_name = "PYTHON")]
+        peer: Option<PathBuf>,
+        /// Leave candle's plain operations out, which take most of the time.
+        #[arg(long)]
+        without_plain: bool,
     },
 }
 

@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 mod bench;
+mod bench_train;
 mod check;
 mod diff;
 mod fetch;
@@ -51,6 +52,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Stub(flags) => stub::run(&course, &flags),
         Command::Bench(bench) => match bench.what {
             What::Loop { runs, cold } => bench::run(&course, runs, cold),
+            What::Train { rounds, threads, sizes, peer, without_plain } => {
+                let options = bench_train::Options { rounds, threads, sizes, peer, without_plain };
+                bench_train::run(&course, &options)
+            }
         },
         Command::Completions { .. } | Command::Verify(_) => {
             unreachable!("invariant: handled above")

@@ -1,7 +1,13 @@
 //! Which heads do what, and what happens without them.
 
 use candle_core::{DType, Result, Tensor, bail};
-use wick::{Weights, part};
+use wick::{
+    Gpt, Weights,
+    hook::{Hook, Place},
+    part,
+};
+
+use crate::hooks::{Edit, run_with_cache, run_with_hooks};
 
 /// Measures how much each head does of five simple things.
 ///
@@ -101,4 +107,165 @@ fn roles(tokens: &Tensor) -> Result<[(&'static str, Tensor, f64); 5]> {
         ("duplicate", duplicate, n_repeats),
         ("induction", induction, n_repeats),
     ])
+}
+
+/// Runs a model with one head taken away, or put in the place of its average or of another text.
+///
+/// # Shapes
+///
+/// | tensor   | shape                   | dtype          |
+/// |----------|-------------------------|----------------|
+/// | `tokens` | `(batch, seq)`          | `u32`          |
+/// | `source` | `(of_source, seq)`      | `u32`          |
+/// | result   | `(batch, seq, d_vocab)` | as the model   |
+///
+/// # Contract
+///
+/// `z` of head `head` in block `layer` is replaced, and that of no other head, by
+///
+/// - `"zero"`: 0;
+/// - `"mean"`: at each position the mean of its `z` over the sequences of `source`. So what it says
+///   on every text stays, and only what it says about this one goes;
+/// - `"resample"`: its `z` on `source`, sequence by sequence, position by position.
+///
+/// # Errors
+///
+/// Fails if `how` is another word, if there is no such layer or head, if `source` is needed and
+/// absent or has another `seq`, or, for `"resample"`, another number of sequences.
+///
+/// # Example: one position, so the head can only copy
+///
+/// ```text
+/// hook_embed = [1], z of the head = [3], c_proj.weight = [[2]], lm_head = [[1], [10]]
+/// as it is:  resid_post = 1 + 6 = 7       logits = [7, 70]
+/// "zero":    resid_post = 1 + 0 = 1       logits = [1, 10]
+/// ```
+///
+/// Source: Wang et al. (2022), "Interpretability in the Wild", arXiv:2211.00593, §2.1, for the mean;
+/// Chan et al. (2022), "Causal Scrubbing", for resampling. Zero is no neutral value: a head that
+/// always adds the same is missed though it tells nothing.
+#[part(plan = "find z, replace one head, run")]
+pub fn ablate(
+    model: &Gpt,
+    tokens: &Tensor,
+    layer: usize,
+    head: usize,
+    how: &str,
+    source: Option<&Tensor>,
+) -> Result<Tensor> {
+    if layer >= model.n_layers() || head >= model.n_heads() {
+        let (layers, heads) = (model.n_layers(), model.n_heads());
+        bail!("there is no head {head} in block {layer}: there are {heads} in {layers} blocks");
+    }
+    let (batch, _) = tokens.dims2()?;
+    let place = Hook::in_block(Place::Z, layer);
+    let other = match how {
+        "zero" => None,
+        "mean" => Some(z_of(model, tokens, source, place)?.mean_keepdim(0)?),
+        "resample" => Some(z_of(model, tokens, source, place)?),
+        _ => bail!("`how` is `{how}`, which is none of `zero`, `mean`, `resample`"),
+    };
+    if let Some(other) = other.as_ref().filter(|z| how == "resample" && z.dims()[0] != batch) {
+        bail!("`source` has {} sequences but `tokens` has {batch}", other.dim(0)?);
+    }
+    let replace = |z: Tensor| {
+        let old = z.narrow(2, head, 1)?; // (batch, seq, 1, d_head)
+        let new = match &other {
+            None => old.zeros_like()?,
+            Some(other) => other.narrow(2, head, 1)?.broadcast_as(old.shape())?,
+        };
+        let after = z.dim(2)? - head - 1;
+        Tensor::cat(&[&z.narrow(2, 0, head)?, &new, &z.narrow(2, head + 1, after)?], 2)
+    };
+    let edit: Edit<'_> = (place, Box::new(replace));
+    run_with_hooks(model, tokens, &mut [edit])
+}
+
+/// What all heads of a block mixed from another text, `(of_source, seq, n_heads, d_head)`.
+fn z_of(model: &Gpt, tokens: &Tensor, source: Option<&Tensor>, place: Hook) -> Result<Tensor> {
+    let Some(source) = source else { bail!("`source` is missing") };
+    if source.dim(1)? != tokens.dim(1)? {
+        bail!("`source` {:?} and `tokens` {:?} differ in seq", source.dims(), tokens.dims());
+    }
+    let name = place.to_string();
+    let (_, cache) = run_with_cache(model, source, Some(std::slice::from_ref(&name)))?;
+    cache.get(&name).cloned()
+}
+
+/// Finds where a difference between two texts travels, by putting one run's values into another.
+///
+/// # Shapes
+///
+/// | tensor             | shape             | dtype                                          |
+/// |--------------------|-------------------|------------------------------------------------|
+/// | `clean`, `corrupt` | `(batch, seq)`    | `u32`                                          |
+/// | `correct`, `wrong` | `(batch)`         | `u32`: the answer to `clean`, and another one  |
+/// | result             | `(n_layers, seq)` | as the model; 0 = no effect, 1 = all of it     |
+///
+/// # Contract
+///
+/// - For each block and position, the model runs on `corrupt`, but there its value at the hook
+///   `place` of that block, such as `hook_resid_pre` or `hook_attn_out`, is the one from `clean`.
+/// - A run counts by its *lead*: at the last position, the logit of `correct` less that of `wrong`,
+///   averaged over the sequences.
+/// - An entry is (lead − lead of `corrupt`) / (lead of `clean` − lead of `corrupt`).
+///
+/// # Errors
+///
+/// Fails if `clean` and `corrupt` differ in shape, if their leads are equal, or if `place` is no
+/// hook of a block.
+///
+/// # Example: a model without attention moves nothing
+///
+/// ```text
+/// clean = [7, 1], corrupt = [7, 2]      lead of clean = 3, of corrupt = −1
+/// place = hook_resid_pre, one block:    result = [[0, 1]]
+/// ```
+///
+/// Source: Meng et al. (2022), "Locating and Editing Factual Associations in GPT" (causal tracing),
+/// arXiv:2202.05262; Heimersheim and Nanda (2024), "How to use and interpret activation patching",
+/// arXiv:2404.15255, §3, for the metric.
+#[part(plan = "two runs, patch each cell, normalise")]
+pub fn activation_patch(
+    model: &Gpt,
+    clean: &Tensor,
+    corrupt: &Tensor,
+    correct: &Tensor,
+    wrong: &Tensor,
+    place: &str,
+) -> Result<Tensor> {
+    if clean.dims() != corrupt.dims() {
+        bail!("`clean` is {:?} but `corrupt` is {:?}", clean.dims(), corrupt.dims());
+    }
+    let (_, seq) = clean.dims2()?;
+    let (logits, cache) = run_with_cache(model, clean, None)?;
+    let best = lead(&logits, correct, wrong)?;
+    let worst = lead(&model.forward(corrupt, &mut ())?, correct, wrong)?;
+    let range = (best - &worst)?;
+    if range.eq(&range.zeros_like()?)?.to_scalar::<u8>()? == 1 {
+        bail!("`clean` and `corrupt` have the same lead, so there is no effect to share out");
+    }
+    let mut leads = Vec::new();
+    for layer in 0..model.n_layers() {
+        let name = format!("blocks.{layer}.{place}");
+        let clean = cache.get(&name)?;
+        for position in 0..seq {
+            let patch = |value: Tensor| {
+                let (before, after) = (position, seq - position - 1);
+                let kept = [value.narrow(1, 0, before)?, value.narrow(1, position + 1, after)?];
+                Tensor::cat(&[&kept[0], &clean.narrow(1, position, 1)?, &kept[1]], 1)
+            };
+            let edit: Edit<'_> = (name.parse()?, Box::new(patch));
+            leads.push(lead(&run_with_hooks(model, corrupt, &mut [edit])?, correct, wrong)?);
+        }
+    }
+    let effects = Tensor::stack(&leads, 0)?.broadcast_sub(&worst)?.broadcast_div(&range)?;
+    effects.reshape((model.n_layers(), seq))
+}
+
+/// How far the last position prefers one token to another, on average over the sequences.
+fn lead(logits: &Tensor, correct: &Tensor, wrong: &Tensor) -> Result<Tensor> {
+    let last = logits.narrow(1, logits.dim(1)? - 1, 1)?.squeeze(1)?.contiguous()?; // (batch, d_vocab)
+    let of = |tokens: &Tensor| last.gather(&tokens.contiguous()?.unsqueeze(1)?, 1)?.mean_all();
+    of(correct)? - of(wrong)?
 }

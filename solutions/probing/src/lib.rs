@@ -17,3 +17,5 @@
 //! Check your work: `cargo xtask check probing`.
 
 pub mod circuits;
+pub mod hooks;
+pub mod lens;

@@ -2,6 +2,7 @@
 
 use protocol::{DType, Value};
 
+use super::model::Model;
 use crate::{
     Array, Check, Kind, Outcome, Part, Tolerance, Trial, args,
     named::{Named, to_value},
@@ -31,6 +32,13 @@ pub(super) const HEAD_SCORES: Part = Part {
             promise: "Other numbers for the same tokens, 0 among them, change no score.",
             kind: Kind::Property,
             run: names_of_tokens_do_not_matter,
+        },
+        Check {
+            name: "planted_heads_are_named",
+            promise: "In twenty compiled models the head with the highest score is the one that \
+                      was planted for that role.",
+            kind: Kind::Property,
+            run: planted_heads_are_named,
         },
         Check {
             name: "matches_definition",
@@ -80,7 +88,8 @@ fn documented_example(trial: &mut Trial) -> Outcome {
 }
 
 fn perfect_heads_score_one(trial: &mut Trial) -> Outcome {
-    let tokens = Array::matrix(&[[1., 2., 2., 1., 2., 4.], [4., 1., 3., 4., 1., 1.]]);
+    let tokens = Array::matrix(&[[1., 2., 3., 5., 6., 4.], [4., 1., 3., 4., 1., 1.]]);
+    // The first text repeats nothing, so all that is to see of repeats is in the second.
     // A query without such a key rests on itself, or at the start: neither counts against it.
     let pattern = Array::from_fn(&[2, 5, 6, 6], |at| {
         let (row, query, key) = (row(&tokens, at[0]), at[2], at[3]);
@@ -110,6 +119,54 @@ fn names_of_tokens_do_not_matter(trial: &mut Trial) -> Outcome {
     let after = scores(trial, &[pattern], &renamed, DType::F32)?;
     let list = ROLES.map(|role| (role, before[role].clone(), TOLERANCE));
     trial.close_each("score", &after, &list)
+}
+
+fn planted_heads_are_named(trial: &mut Trial) -> Outcome {
+    for n in 0..20 {
+        let task = circuits::Task::ALL[n % 4];
+        let circuit = circuits::compile(task, trial.rng.below(1 << 31) as u64);
+        let mut rows = Vec::new();
+        for _ in 0..4 {
+            let prompt = circuit.prompt(trial.rng.below(1 << 31) as u64);
+            rows.extend(prompt.tokens.into_iter().map(|token| token as f64));
+        }
+        let tokens = Array::new(&[4, circuit.n_ctx], rows).to(DType::U32);
+        let (_, cache) = Model::compiled(&circuit).look(&tokens);
+        let pattern = |layer: usize| cache[&format!("blocks.{layer}.attn.hook_pattern")].clone();
+        let patterns: Vec<Array> = (0..circuit.n_layers).map(pattern).collect();
+        let scores = scores(trial, &patterns, &tokens, DType::F32)?;
+        for (name, role) in ROLES.into_iter().zip(PLANTED) {
+            let Some(planted) = circuit.head(role) else { continue };
+            let place = [planted.layer, planted.head];
+            trial.has_shape(name, &scores[name], &[circuit.n_layers, circuit.n_heads])?;
+            let found = highest(&scores[name]);
+            let score = scores[name].at(&place);
+            trial.ensure(found == place, || {
+                format!(
+                    "Model {n} of 20 has its `{name}` head in block {} as number {}, with a score \
+                     of {score:.3}; the highest score is that of block {}, number {}.",
+                    place[0], place[1], found[0], found[1]
+                )
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// What the compiler calls the roles, in the order of [`ROLES`].
+const PLANTED: [circuits::Role; 5] = [
+    circuits::Role::Previous,
+    circuits::Role::Current,
+    circuits::Role::First,
+    circuits::Role::Duplicate,
+    circuits::Role::Induction,
+];
+
+/// Where the highest score stands: layer and head.
+fn highest(scores: &Array) -> [usize; 2] {
+    let values = scores.values();
+    let best = (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or(0);
+    [best / scores.dim(1), best % scores.dim(1)]
 }
 
 fn matches_definition(trial: &mut Trial) -> Outcome {

@@ -204,10 +204,17 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
         })),
     },
     Impostor {
+        name: "last_block_first",
+        diagnosis: "the blocks are stacked from the last back to the first, so the right heads are \
+                    named in the wrong blocks",
+        caught_by: "planted_heads_are_named",
+        answer: scores!(Steps { order: |n_layers| (0..n_layers).rev().collect(), ..HONEST }),
+    },
+    Impostor {
         name: "mean_of_means",
         diagnosis: "each sequence is averaged by itself and then the sequences, so a query in a \
                     sequence with few repeats weighs more than one with many",
-        caught_by: "matches_definition",
+        caught_by: "perfect_heads_score_one",
         answer: scores!(Steps {
             mean: |pattern, mask| {
                 let sums = weights(pattern, mask)?.sum(2)?; // (batch, n_heads)
@@ -220,7 +227,7 @@ pub(super) const IMPOSTORS: &[Impostor] = &[
     Impostor {
         name: "first_sequence_alone",
         diagnosis: "only the first sequence of the batch is measured",
-        caught_by: "matches_definition",
+        caught_by: "perfect_heads_score_one",
         answer: answer!(|cache: &Weights, tokens: &Tensor| {
             let first =
                 |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.narrow(0, 0, 1)?));

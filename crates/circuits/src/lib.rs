@@ -6,12 +6,12 @@
 //! stream is turned by a random orthogonal matrix, the insides of every head by others, and the
 //! heads that carry the task stand at random places among decoys.
 //!
-//! | [`Task`]    | at each position the model says                   | heads that carry it             |
-//! |-------------|---------------------------------------------------|---------------------------------|
-//! | `Induction` | what followed this token the last time            | `Previous`, later `Induction`   |
-//! | `Duplicate` | whether this token stood here before              | `Duplicate`                     |
-//! | `First`     | the first token                                   | `First`                         |
-//! | `Count`     | how many markers there were so far                | `Count`                         |
+//! | [`Task`]    | at each position the model says      | heads that carry it           |
+//! |-------------|--------------------------------------|-------------------------------|
+//! | `Induction` | what followed this token before      | `Previous`, later `Induction` |
+//! | `Duplicate` | whether this token stood here before | `Duplicate`                   |
+//! | `First`     | the first token                      | `First`                       |
+//! | `Count`     | how many markers there were so far   | `Count`                       |
 //!
 //! No block has a norm, an MLP or a bias. Tensors have GPT-2's names: `wte.weight`, `wpe.weight`,
 //! `h.N.attn.c_attn.weight` `(d_model, 3 * d_model)`, `h.N.attn.c_proj.weight`, `lm_head.weight`

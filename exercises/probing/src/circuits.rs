@@ -82,9 +82,9 @@ pub fn head_scores(cache: &Weights, tokens: &Tensor) -> Result<Weights> {
 /// "zero":    resid_post = 1 + 0 = 1       logits = [1, 10]
 /// ```
 ///
-/// Source: Wang et al. (2022), "Interpretability in the Wild", arXiv:2211.00593, §2.1, for the mean;
-/// Chan et al. (2022), "Causal Scrubbing", for resampling. Zero is no neutral value: a head that
-/// always adds the same is missed though it tells nothing.
+/// Source: Wang et al. (2022), "Interpretability in the Wild", arXiv:2211.00593, §2.1, for the
+/// mean; Chan et al. (2022), "Causal Scrubbing", for resampling. Zero is no neutral value: a head
+/// that always adds the same is missed though it tells nothing.
 #[part]
 pub fn ablate(
     model: &Gpt,

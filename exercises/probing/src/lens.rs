@@ -97,8 +97,8 @@ pub fn logit_lens(model: &Gpt, cache: &Weights) -> Result<Tensor> {
 /// # Contract
 ///
 /// - It is the component's part of the logit of `correct`, less that of `wrong`, if there is one.
-/// - The last norm, if the model has one, is *frozen*: each component is centred by its own mean and
-///   divided by what the model divided the whole stream by, `ln_final.hook_scale` in `cache`.
+/// - The last norm, if the model has one, is *frozen*: each component is centred by its own mean
+///   and divided by what the model divided the whole stream by, `ln_final.hook_scale` in `cache`.
 /// - The bias of the last norm belongs to no component.
 /// - So the parts of a complete decomposition sum to the model's own logit (difference), less what
 ///   that bias gives; and parts add up: twice a component is twice its part.

@@ -141,9 +141,9 @@ fn roles(tokens: &Tensor) -> Result<[(&'static str, Tensor, f64); 5]> {
 /// "zero":    resid_post = 1 + 0 = 1       logits = [1, 10]
 /// ```
 ///
-/// Source: Wang et al. (2022), "Interpretability in the Wild", arXiv:2211.00593, §2.1, for the mean;
-/// Chan et al. (2022), "Causal Scrubbing", for resampling. Zero is no neutral value: a head that
-/// always adds the same is missed though it tells nothing.
+/// Source: Wang et al. (2022), "Interpretability in the Wild", arXiv:2211.00593, §2.1, for the
+/// mean; Chan et al. (2022), "Causal Scrubbing", for resampling. Zero is no neutral value: a head
+/// that always adds the same is missed though it tells nothing.
 #[part(plan = "find z, replace one head, run")]
 pub fn ablate(
     model: &Gpt,
@@ -265,7 +265,8 @@ pub fn activation_patch(
 
 /// How far the last position prefers one token to another, on average over the sequences.
 fn lead(logits: &Tensor, correct: &Tensor, wrong: &Tensor) -> Result<Tensor> {
-    let last = logits.narrow(1, logits.dim(1)? - 1, 1)?.squeeze(1)?.contiguous()?; // (batch, d_vocab)
+    let last = logits.narrow(1, logits.dim(1)? - 1, 1)?.squeeze(1)?; // (batch, d_vocab)
+    let last = last.contiguous()?;
     let of = |tokens: &Tensor| last.gather(&tokens.contiguous()?.unsqueeze(1)?, 1)?.mean_all();
     of(correct)? - of(wrong)?
 }

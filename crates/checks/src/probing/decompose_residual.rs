@@ -63,7 +63,10 @@ pub(super) const DECOMPOSE_RESIDUAL: Part = Part {
 };
 
 /// Labels and what they stand for.
-type Parts = Vec<(String, Tensor)>;
+type Parts = Vec<Labelled>;
+
+/// A component and its label.
+type Labelled = (String, Tensor);
 
 /// The steps of an honest answer, for impostors to spoil one of.
 #[derive(Clone, Copy)]
@@ -74,7 +77,7 @@ struct Steps {
     blocks: fn(usize, usize) -> std::ops::Range<usize>,
     head: fn(&Tensor, &Tensor, usize) -> CandleResult<Tensor>,
     /// What becomes of a block's heads, given its bias and `attn_out`.
-    heads: fn(Parts, Option<(String, Tensor)>, &Tensor) -> CandleResult<Parts>,
+    heads: fn(Parts, Option<Labelled>, &Tensor) -> CandleResult<Parts>,
     refuses: bool,
     dtype: Option<CandleType>,
 }

@@ -14,6 +14,7 @@ use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Trial, arg
 
 /// The steps of an honest answer, for impostors to spoil one of.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each step is done or left out")]
 struct Steps {
     /// What `components` are divided by, given that of the model.
     scale: fn(&Tensor, &Tensor) -> Result<Tensor>,
@@ -176,7 +177,7 @@ const IMPOSTORS: &[Impostor] = &[
     },
     Impostor {
         name: "wrong_less_correct",
-        diagnosis: "the difference has the wrong sign: what speaks for `correct` comes out negative",
+        diagnosis: "the sign is wrong: what speaks for `correct` comes out negative",
         caught_by: "documented_example",
         answer: attributed!(against: |correct, wrong| wrong - correct,),
     },

@@ -13,6 +13,7 @@ use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Trial, arg
 
 /// The steps of an honest answer, for impostors to spoil one of.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each step is done or left out")]
 struct Steps {
     /// The hooks that are read, for so many blocks.
     hooks: fn(usize) -> Vec<String>,

@@ -47,7 +47,7 @@ pub(super) const RUN_WITH_HOOKS: Part = Part {
         },
         Check {
             name: "unknown_hooks_are_refused",
-            promise: "An edit at a hook where the model never stops is refused, and the hook named.",
+            promise: "An edit at a hook where the model never stops is refused, and named.",
             kind: Kind::Errors,
             run: unknown_hooks_are_refused,
         },
@@ -214,7 +214,9 @@ fn of_clean_values(model: &Gpt, tokens: &Tensor, edits: &[Edit]) -> Result<Tenso
 /// Sorts the edits by hook first, and takes each bucket out when its hook comes.
 fn by_bucket(model: &Gpt, tokens: &Tensor, edits: &[Edit]) -> Result<Tensor> {
     let mut buckets = std::collections::BTreeMap::<String, Vec<&Edit>>::new();
-    edits.iter().for_each(|edit| buckets.entry(edit.hook.to_string()).or_default().push(edit));
+    for edit in edits {
+        buckets.entry(edit.hook.to_string()).or_default().push(edit);
+    }
     let logits = model.forward(tokens, &mut |hook: Hook, mut value: Tensor| {
         for edit in buckets.remove(&hook.to_string()).unwrap_or_default() {
             value = (value * edit.factor)?;

@@ -10,7 +10,7 @@ pub(crate) const BLOCK: usize = 64;
 
 /// How many threads a product of `work` multiplications and additions may use.
 pub(crate) fn for_product(work: usize) -> usize {
-    if work < 1 << 20 { 1 } else { rayon::current_num_threads() }
+    if work < 1 << 23 { 1 } else { rayon::current_num_threads() }
 }
 
 fn one_is_enough(numbers: usize) -> bool {

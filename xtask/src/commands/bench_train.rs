@@ -37,8 +37,7 @@ pub(crate) fn run(course: &Course, options: &Options) -> anyhow::Result<Exit> {
         sizes.push(line);
     }
     for &threads in &options.threads {
-        let rate = say_once(&program, "matmul", threads)?;
-        let rate = rate.first().and_then(|line| line["gflops"].as_f64()).context("no rate")?;
+        let rate = matmul_rate(&program, threads)?;
         say!("\n{threads} thread(s); matrices of 1024 × 1024 multiply at {rate:.0} GFLOP/s.\n");
         say!("| size | way | forward | backward | optimiser | step | tokens/s | rate | memory |");
         say!("|---|---|---|---|---|---|---|---|---|");
@@ -83,6 +82,12 @@ fn say_once(program: &Path, what: &str, threads: usize) -> anyhow::Result<Vec<Va
     lines.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
+/// How fast this machine multiplies matrices just now, in GFLOP/s.
+fn matmul_rate(program: &Path, threads: usize) -> anyhow::Result<f64> {
+    let lines = say_once(program, "matmul", threads)?;
+    lines.first().and_then(|line| line["gflops"].as_f64()).context("no rate of multiplication")
+}
+
 fn with_threads(command: &mut Command, threads: usize) -> &mut Command {
     command
         .env("RAYON_NUM_THREADS", threads.to_string())
@@ -97,7 +102,7 @@ struct Bench<'a> {
     options: &'a Options,
     size: &'a Value,
     threads: usize,
-    /// Of products of matrices, in GFLOP/s.
+    /// Of products of matrices at the beginning, in GFLOP/s.
     rate: f64,
 }
 
@@ -124,7 +129,9 @@ impl Bench<'_> {
         for way in &mut ways {
             way.steps(3).with_context(|| format!("{} did not warm up", way.name))?;
         }
+        let mut rates = Vec::new();
         for _ in 0..self.options.rounds {
+            rates.push(matmul_rate(self.program, self.threads)?);
             for way in &mut ways {
                 let laps = way.steps(self.steps_a_turn())?;
                 way.laps.push(laps);
@@ -132,7 +139,7 @@ impl Bench<'_> {
         }
         let ratios = Self::ratios(name, &ways);
         for way in ways {
-            self.print(name, way)?;
+            self.print(name, way, median(rates.iter().copied()))?;
         }
         Ok(ratios)
     }
@@ -147,13 +154,13 @@ impl Bench<'_> {
         self.size["gflop"].as_f64().unwrap_or(f64::NAN)
     }
 
-    fn print(&self, size: &str, way: Way) -> anyhow::Result<()> {
+    fn print(&self, size: &str, way: Way, rate: f64) -> anyhow::Result<()> {
         let middle = |of: &dyn Fn(&Lap) -> f64| median(way.laps.iter().flatten().map(of));
         let (forward, backward) = (middle(&|lap| lap.forward), middle(&|lap| lap.backward));
         let (optimiser, all) = (middle(&|lap| lap.optimiser), middle(&Lap::all));
         let tokens = self.size["batch"].as_f64().zip(self.size["seq"].as_f64());
         let tokens = tokens.map_or(f64::NAN, |(batch, seq)| batch * seq);
-        let share = self.gflop() / (all / 1e3) / self.rate;
+        let share = self.gflop() / (all / 1e3) / rate;
         let (name, peak) = (way.name.clone(), way.end()?);
         say!(
             "| {size} | {name} | {forward:.2} ms | {backward:.2} ms | {optimiser:.2} ms \

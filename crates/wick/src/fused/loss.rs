@@ -8,7 +8,7 @@ use super::{
     plain,
 };
 
-/// The mean over rows of −log softmax(row)[target], a tensor without axes.
+/// The mean over rows of −log softmax(row) at the target, a tensor without axes.
 ///
 /// # Shapes
 ///

@@ -63,7 +63,7 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     table.index_select(&ids.flatten_all()?, 0)?.reshape(shape)
 }
 
-/// The mean of −log softmax(row)[target].
+/// The mean of −log softmax(row) at the target.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let moved = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
     let log_sum = moved.exp()?.sum_keepdim(D::Minus1)?.log()?;

@@ -14,6 +14,26 @@ mod run_with_cache;
 mod run_with_hooks;
 
 // Parts 9 to 16: probes, directions, Othello, a claim.
+mod border;
+mod claim_oracle;
+mod control_oracle;
+mod control_task;
+mod difference_of_means;
+mod direction_oracle;
+mod dose_response;
+mod induction_claim;
+mod othello_intervene;
+mod othello_oracle;
+mod othello_probe;
+mod planted_rows;
+mod planted_tasks;
+mod probe_oracle;
+mod probe_verdict;
+mod siblings;
+mod steer;
+mod strip_othello;
+mod train_probe;
+mod whitened_direction;
 
 /// Everything that `cargo xtask check probing` asks.
 pub const SUITE: Suite = Suite {
@@ -29,5 +49,15 @@ pub const SUITE: Suite = Suite {
         &ablate::ABLATE,
         &activation_patch::ACTIVATION_PATCH,
         // Parts 9 to 16.
+        &train_probe::TRAIN_PROBE,
+        &control_task::CONTROL_TASK,
+        &probe_verdict::PROBE_VERDICT,
+        &difference_of_means::DIFFERENCE_OF_MEANS,
+        &whitened_direction::WHITENED_DIRECTION,
+        &steer::STEER,
+        &dose_response::DOSE_RESPONSE,
+        &othello_probe::OTHELLO_PROBE,
+        &othello_intervene::OTHELLO_INTERVENE,
+        &induction_claim::INDUCTION_CLAIM,
     ],
 };

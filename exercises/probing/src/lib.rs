@@ -17,5 +17,9 @@
 //! Check your work: `cargo xtask check probing`.
 
 pub mod circuits;
+pub mod claim;
+pub mod directions;
 pub mod hooks;
 pub mod lens;
+pub mod othello;
+pub mod probes;

@@ -79,8 +79,8 @@ pub type Edit<'a> = (Hook, Box<dyn FnMut(Tensor) -> Result<Tensor> + 'a>);
 ///
 /// ```text
 /// model without blocks: wte = [[1, 0], [0, 1], [2, 2]]      tokens = [0]
-/// edits at hook_embed: x → 2 x, then x → x + [1, 0]
-/// hook_embed = [1, 0] → [2, 0] → [3, 0]      logits = [[3, 0, 6]]
+/// edits at hook_embed: x → 2 x, then x → x + [0, 1]
+/// hook_embed = [1, 0] → [2, 0] → [2, 1]      logits = [[2, 1, 6]]
 /// ```
 ///
 /// Source: `TransformerLens`, `HookedTransformer.run_with_hooks`.

@@ -211,7 +211,9 @@ const IMPOSTORS: &[Impostor] = &[
         name: "source_not_read",
         diagnosis: "`z` is averaged or resampled from `tokens` itself; `source` is never run",
         caught_by: "matches_definition",
-        answer: ablated!(source: |model, text, _, layer| (HONEST.source)(model, text, text, layer),),
+        answer: ablated!(source: |model, text, _, layer| {
+            (HONEST.source)(model, text, text, layer)
+        },),
     },
     Impostor {
         name: "first_source_alone",

@@ -237,10 +237,10 @@ type Asked<'a> = (&'a str, f64, Option<Array>);
 
 fn documented_example(trial: &mut Trial) -> Outcome {
     let tokens = Array::matrix(&[[0.]]).to(DType::U32);
-    let shift = Array::new(&[1, 1, 2], vec![1., 0.]);
+    let shift = Array::new(&[1, 1, 2], vec![0., 1.]);
     let edits = [("hook_embed", 2.0, None), ("hook_embed", 1.0, Some(shift))];
     let logits = trial.array(asked(&blockless(), &tokens, &edits, DType::F32))?;
-    let expected = Array::new(&[1, 1, 3], vec![3., 0., 6.]).to(DType::F32);
+    let expected = Array::new(&[1, 1, 3], vec![2., 1., 6.]).to(DType::F32);
     trial.close("logits", &logits, &expected, TOLERANCE)
 }
 

@@ -6,7 +6,11 @@ use tidy::{Edge, edges, none, packages_below};
 /// Every room in `crates`, with the rooms that it may import, and those that its tests also may.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("answer", &["protocol"], &[]),
-    ("checks", &["answer", "circuits", "datasets", "models", "pictures", "protocol", "report"], &[]),
+    (
+        "checks",
+        &["answer", "circuits", "datasets", "models", "pictures", "protocol", "report"],
+        &[],
+    ),
     ("circuits", &[], &[]),
     ("datasets", &[], &[]),
     ("fetch", &[], &[]),

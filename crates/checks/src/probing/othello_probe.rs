@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use answer::{Weights, answer};
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use candle_core::{D, DType as CandleDType, Tensor, Var};
 use candle_nn::ops;
 use protocol::{DType, Value};

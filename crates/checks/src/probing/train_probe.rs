@@ -11,7 +11,7 @@ use super::{
     probe_oracle::{Config, Probe, RIGHT, Rows, Slips, Split, mean},
 };
 use crate::{
-    Alternative, Array, Check, Generator, Impostor, Kind, Outcome, Part, Stop, Tolerance, Trial,
+    Alternative, Array, Check, Generator, Impostor, Kind, Outcome, Part, Tolerance, Trial,
 };
 
 /// Makes an answer that has one slip.

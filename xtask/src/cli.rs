@@ -163,7 +163,7 @@ pub(crate) struct Fetch {
 
 #[derive(Args)]
 pub(crate) struct TrainAssets {
-    /// `char_gpt` or `bpe_gpt`; by default both.
+    /// Which model, such as `char_gpt` or `othello`; by default all.
     pub(crate) name: Option<String>,
     /// Train for so many steps.
     #[arg(long)]

@@ -98,11 +98,11 @@ pub const INDUCTION: Config = Config {
     has_mlps: false,
     spread: 0.15,
     seed: 11,
-    steps: 4000,
+    steps: 600,
     batch: 16,
     peak: 4e-3,
     warmup: 200,
-    weight_decay: 0.01,
+    weight_decay: 0.1,
 };
 
 /// Plays random legal moves of 6×6 Othello.

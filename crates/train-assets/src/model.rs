@@ -52,20 +52,63 @@ pub fn start(config: &Config) -> Result<BTreeMap<String, Tensor>> {
         weights.insert(format!("{name}.bias"), Tensor::zeros(d, DType::F32, &Device::Cpu)?);
     }
     weights.extend(waves.map(|waves| ("wpe.weight".to_owned(), waves)));
+    if config.task == Task::Repeats {
+        copy_at_first(config, &mut weights)?;
+        look_back(config, &mut weights)?;
+    }
     Ok(weights)
 }
 
-/// Positions as sines and cosines of the same size as what is drawn. From these, one turn of the
-/// plane leads to the position before, which attention alone takes long to find from noise.
+/// Lets the heads of the last block begin by writing what they read: the way out is the way in,
+/// turned around.
+fn copy_at_first(config: &Config, weights: &mut Named) -> Result<()> {
+    let (d, block) = (config.d_model, format!("h.{}.attn", config.n_layers - 1));
+    let values = weights[&format!("{block}.c_attn.weight")].narrow(1, 2 * d, d)?;
+    weights.insert(format!("{block}.c_proj.weight"), values.t()?.contiguous()?);
+    Ok(())
+}
+
+/// How fast the wave in a pair of columns turns, in radians a position: from slow to fast in equal
+/// steps, so that all together they tell each position from every other.
+fn frequency(pair: usize, d_model: usize) -> f64 {
+    std::f64::consts::PI * (pair as f64 + 0.5) / (d_model / 2) as f64
+}
+
+/// Positions as sines and cosines, of the same size as what is drawn.
 fn waves(config: &Config) -> Result<Tensor> {
     let (n_ctx, d) = (config.n_ctx, config.d_model);
     let wave = |at: usize| {
-        let (position, column) = ((at / d) as f64, at % d);
-        let angle = position * 100f64.powf(-((column / 2 * 2) as f64) / d as f64);
-        let wave = if column % 2 == 0 { angle.sin() } else { angle.cos() };
+        let angle = (at / d) as f64 * frequency(at % d / 2, d);
+        let wave = if at % 2 == 0 { angle.sin() } else { angle.cos() };
         (wave * config.spread * std::f64::consts::SQRT_2) as f32
     };
     Ok(Tensor::from_vec((0..n_ctx * d).map(wave).collect::<Vec<_>>(), (n_ctx, d), &Device::Cpu)?)
+}
+
+/// Lets the first head of block 0 begin at the token before: a key is turned by one position, and
+/// every second wave is compared.
+///
+/// From noise, heads come to look at all of the last few tokens, or at everything but the answer.
+/// That continues repeats as well, and is not the circuit that these models are there to show.
+fn look_back(config: &Config, weights: &mut Named) -> Result<()> {
+    const GAIN: f64 = 1.5;
+    let (d, d_head) = (config.d_model, config.d_model / config.n_heads);
+    let name = "h.0.attn.c_attn.weight";
+    let mut rows = weights[name].to_vec2::<f32>()?;
+    for row in &mut rows {
+        row[..d_head].fill(0.0);
+        row[d..d + d_head].fill(0.0);
+    }
+    for at in (0..d_head).step_by(2) {
+        let (sine, cosine) = (2 * at + 2, 2 * at + 3);
+        let turn = frequency(at + 1, d);
+        let [near, far] = [turn.cos(), turn.sin()].map(|part| (GAIN * part) as f32);
+        (rows[sine][at], rows[cosine][at + 1]) = (GAIN as f32, GAIN as f32);
+        (rows[sine][d + at], rows[cosine][d + at]) = (near, far);
+        (rows[sine][d + at + 1], rows[cosine][d + at + 1]) = (-far, near);
+    }
+    weights.insert(name.to_owned(), Tensor::new(rows, &Device::Cpu)?);
+    Ok(())
 }
 
 /// A number from the normal distribution, by Box and Muller.

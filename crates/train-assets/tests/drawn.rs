@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 use candle_core::{D, Device, Tensor};
 use datasets::{
     othello::{Game, SQUARES, games},
-    repeats::repeats,
+    repeats::{Repeats, repeats},
 };
-use models::Gpt;
+use models::{
+    Gpt,
+    hook::{Hook, Place},
+};
 use train_assets::{ALL, Config, HELD_OUT};
 
 /// A shipped model of which the ledger holds the file, and the words of which are its
@@ -61,6 +64,7 @@ fn induction_continues_what_is_repeated() {
 #[test]
 fn its_siblings_do_too() {
     continues("induction_b");
+    continues("induction_c");
 }
 
 /// Proves of an Othello model how many of its first moves are legal, and how near its loss is to
@@ -104,7 +108,58 @@ fn othello_plays_legal_moves() {
 
 #[test]
 fn all_are_small() {
-    let names = ["induction", "induction_b", "othello"];
+    let names = ["induction", "induction_b", "induction_c", "othello"];
     let bytes = names.map(|name| datasets::model(name).unwrap().len());
     assert!(bytes.iter().sum::<usize>() <= 3_000_000, "{bytes:?} bytes");
+}
+
+/// Proves that a model does it by the known circuit: some head in block 0 looks at the token
+/// before, and some head in block 1 at what followed the same token earlier.
+#[track_caller]
+fn has_the_circuit(name: &str) {
+    let (gpt, _, _) = shipped(name);
+    let rows: Vec<_> = repeats(HELD_OUT, 2, 65).take(50).collect();
+    let x: Vec<u32> = rows.iter().flat_map(|row| row.tokens[..64].to_vec()).collect();
+    let x = Tensor::from_vec(x, (rows.len(), 64), &Device::Cpu).unwrap();
+    let mut patterns = Vec::new();
+    let mut look = |hook: Hook, value: Tensor| {
+        if hook.place == Place::Pattern {
+            patterns.push(value.clone());
+        }
+        Ok(value)
+    };
+    gpt.forward(&x, &mut look).unwrap();
+    // How much of its attention the best head of a block gives, on average, to some places.
+    let best = |layer: usize, aims: &dyn Fn(&Repeats, usize) -> Vec<usize>| {
+        let mut sums = vec![0.0; gpt.n_heads()];
+        let mut all = 0.0;
+        for (n, row) in rows.iter().enumerate() {
+            let pattern = patterns[layer].get(n).unwrap().to_vec3::<f32>().unwrap();
+            for query in row.fresh..64 {
+                all += 1.0;
+                for (sum, head) in sums.iter_mut().zip(&pattern) {
+                    *sum += aims(row, query)
+                        .iter()
+                        .map(|&key| f64::from(head[query][key]))
+                        .sum::<f64>();
+                }
+            }
+        }
+        sums.into_iter().fold(0.0, f64::max) / all
+    };
+    let previous = best(0, &|_, query| vec![query - 1]);
+    let induction = best(1, &|row, query| {
+        let start = row.fresh - row.period;
+        let followed = (1..).map_while(|n| (query + 1).checked_sub(n * row.period));
+        followed.take_while(|&key| key >= start).collect()
+    });
+    println!("{name}: {previous:.3} at the token before, {induction:.3} at what followed");
+    assert!(previous > 0.15 && induction > 0.5, "{name}: {previous} {induction}");
+}
+
+#[test]
+fn two_heads_in_a_row_do_it() {
+    has_the_circuit("induction");
+    has_the_circuit("induction_b");
+    has_the_circuit("induction_c");
 }

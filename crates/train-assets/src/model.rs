@@ -79,7 +79,7 @@ fn waves(config: &Config) -> Result<Tensor> {
     let (n_ctx, d) = (config.n_ctx, config.d_model);
     let wave = |at: usize| {
         let angle = (at / d) as f64 * frequency(at % d / 2, d);
-        let wave = if at % 2 == 0 { angle.sin() } else { angle.cos() };
+        let wave = if at.is_multiple_of(2) { angle.sin() } else { angle.cos() };
         (wave * config.spread * std::f64::consts::SQRT_2) as f32
     };
     Ok(Tensor::from_vec((0..n_ctx * d).map(wave).collect::<Vec<_>>(), (n_ctx, d), &Device::Cpu)?)

@@ -1,0 +1,133 @@
+//! Draws what your parts see in trained models: where heads look, what a model would say at each
+//! depth, and through where an answer travels.
+//!
+//! `cargo run -p probing --example look` writes three pages below `.wick/pictures`. It needs
+//! `run_with_cache`, `head_scores`, `logit_lens` and `activation_patch`.
+
+use std::{fs, path::Path};
+
+use anyhow::Result;
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::ops::softmax;
+use pictures::{Guess, HeadPattern, attention_patterns, logit_lens as lens_page, patching};
+use probing::{
+    circuits::{activation_patch, head_scores},
+    hooks::run_with_cache,
+    lens::logit_lens,
+};
+use wick::Gpt;
+
+/// Where pages go, below the folder that this is run in.
+const FOLDER: &str = ".wick/pictures";
+
+fn main() -> Result<()> {
+    let folder = Path::new(FOLDER);
+    fs::create_dir_all(folder)?;
+    for (name, page) in [("patterns", patterns()?), ("lens", lens()?), ("patching", patch()?)] {
+        let path = folder.join(format!("probing-example-{name}.html"));
+        fs::write(&path, page)?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+/// A model that is shipped.
+pub(crate) fn shipped(name: &str) -> Result<Gpt> {
+    Ok(Gpt::from_safetensors(&datasets::model(name)?)?.0)
+}
+
+/// Eight tokens, twice.
+const REPEATED: [u32; 16] = [5, 17, 3, 9, 21, 0, 13, 30, 5, 17, 3, 9, 21, 0, 13, 30];
+
+/// Where each head of the induction model looks in a text that repeats.
+pub(crate) fn patterns() -> Result<String> {
+    let model = shipped("induction")?;
+    let tokens = row(&REPEATED)?;
+    let (_, cache) = run_with_cache(&model, &tokens, None)?;
+    let scores = head_scores(&cache, &tokens)?;
+    let mut heads = Vec::new();
+    for layer in 0..model.n_layers() {
+        let pattern = cache.get(&format!("blocks.{layer}.attn.hook_pattern"))?.get(0)?;
+        for head in 0..model.n_heads() {
+            let score = |role: &str| -> Result<f32> {
+                Ok(scores.get(role)?.get(layer)?.get(head)?.to_scalar()?)
+            };
+            let (previous, induction) = (score("previous")?, score("induction")?);
+            let name = format!(
+                "block {layer}, head {head}: previous {previous:.2}, induction {induction:.2}"
+            );
+            let pattern = pattern.get(head)?.to_dtype(DType::F64)?.to_vec2()?;
+            heads.push(HeadPattern { name, pattern });
+        }
+    }
+    Ok(attention_patterns(
+        "Where the heads of an induction model look",
+        &letters(&REPEATED),
+        &heads,
+    ))
+}
+
+/// What the char-GPT would say at each depth.
+pub(crate) fn lens() -> Result<String> {
+    let model = shipped("char_gpt")?;
+    let text = "KING HENRY:\nWhat say you";
+    let bytes: Vec<u32> = text.bytes().map(u32::from).collect();
+    let (_, cache) = run_with_cache(&model, &row(&bytes)?, None)?;
+    let chances = softmax(&logit_lens(&model, &cache)?, D::Minus1)?; // (n_layers + 1, 1, seq, d_vocab)
+    let mut rows = Vec::new();
+    for depth in 0..=model.n_layers() {
+        let rows_of_depth = chances.get(depth)?.get(0)?.to_vec2::<f32>()?;
+        let guess = |(at, chances): (usize, Vec<f32>)| {
+            let best = (0..chances.len()).max_by(|a, b| chances[*a].total_cmp(&chances[*b]));
+            let best = best.unwrap_or_default();
+            let is_right = bytes.get(at + 1).is_some_and(|next| *next as usize == best);
+            Guess { token: character(best as u32), chance: chances[best].into(), is_right }
+        };
+        let name = match depth {
+            0 => "embedding".to_owned(),
+            depth => format!("block {}", depth - 1),
+        };
+        rows.push((name, rows_of_depth.into_iter().enumerate().map(guess).collect()));
+    }
+    let tokens: Vec<String> = bytes.iter().map(|byte| character(*byte)).collect();
+    Ok(lens_page("What a small GPT would say at each depth", &tokens, &rows))
+}
+
+/// Through where the induction model's answer travels.
+pub(crate) fn patch() -> Result<String> {
+    let model = shipped("induction")?;
+    // The text ends where its third token comes again, so the fourth follows.
+    let clean = &REPEATED[..11];
+    let (correct, wrong) = (REPEATED[3], REPEATED[6]);
+    let mut corrupt = clean.to_vec();
+    corrupt[2] = 28;
+    let one = |token: u32| Tensor::new(&[token], &Device::Cpu);
+    let shares = activation_patch(
+        &model,
+        &row(clean)?,
+        &row(&corrupt)?,
+        &one(correct)?,
+        &one(wrong)?,
+        "hook_resid_pre",
+    )?;
+    let shares = shares.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let name = |layer| format!("before block {layer}");
+    let rows: Vec<_> = shares.into_iter().enumerate().map(|(n, row)| (name(n), row)).collect();
+    let title = "Where an answer travels: the residual stream, patched place by place";
+    Ok(patching(title, &letters(clean), &rows))
+}
+
+/// One sequence as a batch.
+fn row(tokens: &[u32]) -> candle_core::Result<Tensor> {
+    Tensor::new(tokens, &Device::Cpu)?.unsqueeze(0)
+}
+
+/// A byte as one sees it.
+fn character(byte: u32) -> String {
+    char::from_u32(byte).map_or_else(String::new, String::from)
+}
+
+/// A letter for each of the 32 tokens of an induction model.
+fn letters(tokens: &[u32]) -> Vec<String> {
+    tokens.iter().map(|token| character(u32::from(b'A') + token)).collect()
+}

@@ -21,6 +21,11 @@ use wick::Gpt;
 const FOLDER: &str = ".wick/pictures";
 
 fn main() -> Result<()> {
+    pages()
+}
+
+/// Draws every page.
+pub(crate) fn pages() -> Result<()> {
     let folder = Path::new(FOLDER);
     fs::create_dir_all(folder)?;
     for (name, page) in [("patterns", patterns()?), ("lens", lens()?), ("patching", patch()?)] {

@@ -33,6 +33,11 @@ const SHOWN: usize = 17;
 const CONFIG: ProbeConfig = ProbeConfig { held_out: 0.25, steps: 150, lr: 0.3, l2: 1e-3 };
 
 fn main() -> Result<()> {
+    pages()
+}
+
+/// Draws every page.
+pub(crate) fn pages() -> Result<()> {
     fs::create_dir_all(FOLDER)?;
     let model = Gpt::from_safetensors(&datasets::model("othello")?)?.0;
     let data = Data::new()?;
@@ -117,7 +122,7 @@ fn accuracy(model: &Gpt, data: &Data) -> Result<String> {
         &[
             line("mine and theirs", sides, false),
             line("black and white", colours, false),
-            line("control: mine and theirs, untrained model", control, true),
+            line("mine and theirs, in an untrained model", control, true),
         ],
     ))
 }

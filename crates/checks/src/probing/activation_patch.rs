@@ -316,6 +316,9 @@ fn planted_cells_light_up(trial: &mut Trial) -> Outcome {
         let expected = Array::from_fn(&[circuit.n_layers, circuit.n_ctx], |at| {
             f64::from(u8::from(truth[at[0]][at[1]]))
         });
+        if n == 0 && effects.shape() == expected.shape() {
+            trial.show_page("effects in a planted circuit", page(&contrast.clean, &effects));
+        }
         let name = format!("effects of `{place}` in model {n} of 20");
         // What decoys add moves an effect by up to a tenth; a cell in the wrong place by 1.
         let near = effects.shape() == expected.shape()
@@ -325,6 +328,15 @@ fn planted_cells_light_up(trial: &mut Trial) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The answer's effects as a heat map.
+fn page(clean: &[usize], effects: &Array) -> String {
+    let words: Vec<String> = clean.iter().map(usize::to_string).collect();
+    let rows = effects.values().chunks(words.len()).enumerate();
+    let rows: Vec<_> =
+        rows.map(|(layer, row)| (format!("before block {layer}"), row.to_vec())).collect();
+    pictures::patching("Where the answer of a planted circuit travels", &words, &rows)
 }
 
 /// A circuit of two blocks: every cell is a run, and a run through three tells no more.

@@ -96,7 +96,6 @@ pub(super) struct Slips {
     pub(super) untrained_reads_control: bool,
     pub(super) untrained_is_trained: bool,
     pub(super) majority_of_held_out: bool,
-    pub(super) majority_is_one: bool,
     pub(super) checks: bool,
 }
 
@@ -107,7 +106,6 @@ pub(super) const RIGHT: Slips = Slips {
     untrained_reads_control: false,
     untrained_is_trained: false,
     majority_of_held_out: false,
-    majority_is_one: false,
     checks: true,
 };
 
@@ -160,7 +158,7 @@ impl Slips {
         let (train, held_out) = PROBE.split(&task.rows(&task.activations, &task.labels));
         let ones = |rows: &[usize]| rows.iter().filter(|&&r| task.labels.at(&[r]) > 0.5).count();
         let asked = if self.majority_of_held_out { held_out.concat() } else { train };
-        let one = self.majority_is_one || 2 * ones(&asked) >= asked.len();
+        let one = 2 * ones(&asked) >= asked.len();
         let share = |rows: &Vec<usize>| {
             let ones = ones(rows) as f64 / rows.len() as f64;
             if one { ones } else { 1.0 - ones }

@@ -147,12 +147,6 @@ pub(super) const CONTROL_TASK: Part = Part {
             answer: slip!(untrained_is_trained: true),
         },
         Impostor {
-            name: "majority_is_one",
-            diagnosis: "the commoner label is taken to be 1, whatever the labels are",
-            caught_by: "matches_definition",
-            answer: slip!(majority_is_one: true),
-        },
-        Impostor {
             name: "tokens_believed",
             diagnosis: "tokens that are too few are taken as they are, and one without noise gets \
                         the last type's label",
@@ -269,7 +263,6 @@ fn tells_rows_apart(task: &Task) -> bool {
     let exact = right(task);
     let slips = [
         Slips { majority_of_held_out: true, ..RIGHT },
-        Slips { majority_is_one: true, ..RIGHT },
         Slips { untrained_reads_control: true, ..RIGHT },
         Slips { untrained_is_trained: true, ..RIGHT },
         Slips { control_learns_truth: true, ..RIGHT },

@@ -79,12 +79,6 @@ pub(super) const DOSE_RESPONSE: Part = Part {
             answer: slip!(quantile: Quantile::Largest),
         },
         Impostor {
-            name: "nearest_for_interpolated",
-            diagnosis: "the quantile is the nearest size; between two it must be interpolated",
-            caught_by: "documented_example",
-            answer: slip!(quantile: Quantile::Nearest),
-        },
-        Impostor {
             name: "mean_for_quantile",
             diagnosis: "the control is the mean size of random effects, which half of them exceed",
             caught_by: "documented_example",
@@ -333,7 +327,6 @@ fn right(model: &Gpt, asked: &Asked) -> [Array; 2] {
 #[derive(Clone, Copy, PartialEq)]
 enum Quantile {
     Interpolated,
-    Nearest,
     Largest,
     Mean,
 }
@@ -347,7 +340,6 @@ impl Quantile {
             Self::Interpolated => {
                 at(place.floor()) * (1.0 - place.fract()) + at(place.ceil()) * place.fract()
             }
-            Self::Nearest => at(place.round()),
             Self::Largest => at(sizes.len() as f64 - 1.0),
             Self::Mean => sizes.iter().sum::<f64>() / sizes.len() as f64,
         }

@@ -1,5 +1,8 @@
 //! `head_scores`: which head looks back, at itself, at the start, or behind its like.
 
+use std::cmp::Ordering::Equal;
+
+use pictures::{HeadPattern, attention_patterns};
 use protocol::{DType, Value};
 
 use super::model::Model;
@@ -135,6 +138,9 @@ fn planted_heads_are_named(trial: &mut Trial) -> Outcome {
         let pattern = |layer: usize| cache[&format!("blocks.{layer}.attn.hook_pattern")].clone();
         let patterns: Vec<Array> = (0..circuit.n_layers).map(pattern).collect();
         let scores = scores(trial, &patterns, &tokens, DType::F32)?;
+        if n == 0 {
+            trial.show_page("the heads of a planted circuit", page(&patterns, &tokens, &scores));
+        }
         for (name, role) in ROLES.into_iter().zip(PLANTED) {
             let Some(planted) = circuit.head(role) else { continue };
             let place = [planted.layer, planted.head];
@@ -151,6 +157,27 @@ fn planted_heads_are_named(trial: &mut Trial) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Where each head of a circuit looks in its first text, with what the answer scored it highest in.
+fn page(patterns: &[Array], tokens: &Array, scores: &Named) -> String {
+    let words: Vec<String> = row(tokens, 0).iter().map(usize::to_string).collect();
+    let seq = words.len();
+    let mut heads = Vec::new();
+    for (layer, pattern) in patterns.iter().enumerate() {
+        for head in 0..pattern.dim(1) {
+            let of = |role: &str| scores[role].values().get(layer * pattern.dim(1) + head).copied();
+            let best = ROLES.into_iter().max_by(|a, b| of(a).partial_cmp(&of(b)).unwrap_or(Equal));
+            let best = best.unwrap_or_default();
+            let score = of(best).unwrap_or(f64::NAN);
+            let share = |query, key| pattern.at(&[0, head, query, key]);
+            heads.push(HeadPattern {
+                name: format!("block {layer}, head {head}: {best} {score:.2}"),
+                pattern: (0..seq).map(|q| (0..seq).map(|k| share(q, k)).collect()).collect(),
+            });
+        }
+    }
+    attention_patterns("The heads of a planted circuit, and what you scored them", &words, &heads)
 }
 
 /// What the compiler calls the roles, in the order of [`ROLES`].

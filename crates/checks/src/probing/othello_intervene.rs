@@ -66,17 +66,11 @@ pub(super) const OTHELLO_INTERVENE: Part = Part {
     impostors: &[
         Impostor {
             name: "nothing_changed",
-            diagnosis: "what the hook returns is what it got, so the model plays on the board that \
-                        there was",
+            diagnosis: "the stream behind the block is not changed at the last position (but not \
+                        at all, before the block, or elsewhere), so the model plays on the board \
+                        that there was",
             caught_by: "moves_follow_edited_board",
             answer: slip!(changes: false),
-        },
-        Impostor {
-            name: "ablated_for_flipped",
-            diagnosis: "what lies along the direction is removed, which is neither mine nor \
-                        theirs; it must be turned around",
-            caught_by: "moves_follow_edited_board",
-            answer: slip!(turns: 0.0),
         },
         Impostor {
             name: "wrong_square",
@@ -89,19 +83,6 @@ pub(super) const OTHELLO_INTERVENE: Part = Part {
             diagnosis: "the direction goes from empty to mine; a flip goes from theirs to mine",
             caught_by: "moves_follow_edited_board",
             answer: slip!(from: 0),
-        },
-        Impostor {
-            name: "stream_before_block",
-            diagnosis: "the stream is changed before the block; it must be after it \
-                        (`hook_resid_post`)",
-            caught_by: "moves_follow_edited_board",
-            answer: slip!(place: Place::ResidPre),
-        },
-        Impostor {
-            name: "first_position",
-            diagnosis: "the first position is changed; the board of the next move is at the last",
-            caught_by: "moves_follow_edited_board",
-            answer: slip!(positions: Positions::First),
         },
         Impostor {
             name: "direction_not_unit",
@@ -284,7 +265,6 @@ fn draw(trial: &mut Trial, dtype: DType) -> (Gpt, Asked) {
 #[derive(Clone, Copy, PartialEq)]
 enum Positions {
     Last,
-    First,
     All,
 }
 
@@ -292,14 +272,11 @@ enum Positions {
 #[expect(clippy::struct_excessive_bools, reason = "each is one step that may be spoiled")]
 struct Slips {
     changes: bool,
-    /// Times the scale.
-    turns: f64,
     /// How much is taken away beside the scale.
     removes: f64,
     shift: usize,
     /// The class where the direction begins.
     from: usize,
-    place: Place,
     positions: Positions,
     is_unit: bool,
     fixed_scale: bool,
@@ -309,11 +286,9 @@ struct Slips {
 
 const RIGHT: Slips = Slips {
     changes: true,
-    turns: 1.0,
     removes: 1.0,
     shift: 0,
     from: 2,
-    place: Place::ResidPost,
     positions: Positions::Last,
     is_unit: true,
     fixed_scale: false,
@@ -334,7 +309,7 @@ impl Slips {
         ensure!(!self.checks || length > 0.0, "mine is theirs");
         let length = if self.is_unit { length } else { 1.0 };
         let unit: Vec<f64> = apart.iter().map(|x| x / length).collect();
-        let scale = if self.fixed_scale { 1.0 } else { self.turns * asked.scale };
+        let scale = if self.fixed_scale { 1.0 } else { asked.scale };
         let layers = if self.first_layer {
             &asked.layers[..asked.layers.len().min(1)]
         } else {
@@ -342,14 +317,13 @@ impl Slips {
         };
         let mut mirror = |hook: Hook, resid: Tensor| {
             let layer = hook.layer.unwrap_or(usize::MAX);
-            if hook.place != self.place || !layers.contains(&layer) || !self.changes {
+            if hook.place != Place::ResidPost || !layers.contains(&layer) || !self.changes {
                 return Ok(resid);
             }
             let mut values = read(&resid)?;
             let last = values.dim(1) - 1;
             let positions = match self.positions {
                 Positions::Last => last..last + 1,
-                Positions::First => 0..1,
                 Positions::All => 0..last + 1,
             };
             for batch in 0..values.dim(0) {

@@ -112,12 +112,6 @@ pub(super) const PROBE_VERDICT: Part = Part {
             answer: slip!(asked: [true, false, true]),
         },
         Impostor {
-            name: "accuracy_alone",
-            diagnosis: "no control is asked: a high accuracy is taken for a feature",
-            caught_by: "planted_truths_are_told",
-            answer: slip!(asked: [false, false, true]),
-        },
-        Impostor {
             name: "untrained_before_control",
             diagnosis: "the untrained model is asked before the control task; the order is \
                         commoner label, control task, untrained model",

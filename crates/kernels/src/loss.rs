@@ -2,7 +2,8 @@
 
 use crate::{simd, threads};
 
-/// Gives the mean over rows of −log softmax(row) at the target, and turns the logits into its gradient.
+/// Gives the mean over rows of −log softmax(row) at the target, and turns the logits into its
+/// gradient.
 ///
 /// # Panics
 ///

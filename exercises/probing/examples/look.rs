@@ -78,7 +78,8 @@ pub(crate) fn lens() -> Result<String> {
     let text = "KING HENRY:\nWhat say you";
     let bytes: Vec<u32> = text.bytes().map(u32::from).collect();
     let (_, cache) = run_with_cache(&model, &row(&bytes)?, None)?;
-    let chances = softmax(&logit_lens(&model, &cache)?, D::Minus1)?; // (n_layers + 1, 1, seq, d_vocab)
+    // (n_layers + 1, 1, seq, d_vocab)
+    let chances = softmax(&logit_lens(&model, &cache)?, D::Minus1)?;
     let mut rows = Vec::new();
     for depth in 0..=model.n_layers() {
         let rows_of_depth = chances.get(depth)?.get(0)?.to_vec2::<f32>()?;

@@ -29,8 +29,8 @@ use crate::probes::ProbeConfig;
 ///
 /// - Seen from the mover, a square is 0 empty, 1 mine, 2 theirs: a disc of the mover's colour is
 ///   mine.
-/// - The probe of a square says `softmax(weight · x + bias)` over its three classes. The loss is the
-///   mean over the training rows of the sum over the squares of `−ln p(class)`, plus
+/// - The probe of a square says `softmax(weight · x + bias)` over its three classes. The loss is
+///   the mean over the training rows of the sum over the squares of `−ln p(class)`, plus
 ///   `l2 / 2 · |weight|²`; the bias is not penalised.
 /// - Zeros, `steps` steps of size `lr`, and games held out as in
 ///   [`train_probe`](crate::probes::train_probe).
@@ -87,7 +87,8 @@ pub fn othello_probe(
 ///   (class 2), with length 1.
 /// - On `blocks.{layer}.hook_resid_post`, for every layer in `layers`, at the last position alone,
 ///   what the stream `x` has along `u` is turned around and multiplied by `scale`:
-///   `x − (1 + scale) (x · u) u`. With `scale` 1 that is a mirror: mine becomes theirs, theirs mine.
+///   `x − (1 + scale) (x · u) u`. With `scale` 1 that is a mirror: mine becomes theirs, and
+///   theirs mine.
 /// - What is orthogonal to `u`, and every other position, stays.
 /// - The result is the logits at the last position.
 /// - Without `layers` it is what the model says by itself.

@@ -95,7 +95,8 @@ fn previous_token_head(model: &Gpt, tokens: &Tensor) -> Result<(usize, usize)> {
             let seq = value.dim(D::Minus1)?;
             // One step below the diagonal lies the position before.
             let below = (1..seq).map(|q| value.narrow(2, q, 1)?.narrow(3, q - 1, 1)?.mean(0));
-            let below = Tensor::cat(&below.collect::<Result<Vec<_>>>()?, 1)?; // (n_heads, seq − 1, 1)
+            // (n_heads, seq − 1, 1)
+            let below = Tensor::cat(&below.collect::<Result<Vec<_>>>()?, 1)?;
             let means = below.flatten_from(1)?.mean(1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
             for (head, mean) in means.into_iter().enumerate() {
                 if mean > best.0 {

@@ -75,7 +75,7 @@ pub(super) const DIFFERENCE_OF_MEANS: Part = Part {
         },
         Impostor {
             name: "one_mean_only",
-            diagnosis: "the mean of label 1 is taken alone; most of it is common to all activations",
+            diagnosis: "the mean of label 1 is taken alone; most of it is in all activations",
             caught_by: "documented_example",
             answer: plain!(one_mean: true),
         },

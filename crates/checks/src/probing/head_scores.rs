@@ -150,7 +150,8 @@ fn planted_heads_are_named(trial: &mut Trial) -> Outcome {
     Ok(())
 }
 
-/// A circuit with its patterns on four texts, of which each planted head scores highest in its role.
+/// A circuit with its patterns on four texts, in which each planted head scores highest in its
+/// role.
 ///
 /// By chance another head may do as well: one that looks at the first token does what one for
 /// duplicates does, where it is the first token that comes again.

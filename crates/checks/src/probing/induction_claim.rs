@@ -127,7 +127,7 @@ pub(super) const INDUCTION_CLAIM: Part = Part {
         },
         Impostor {
             name: "first_half_counted",
-            diagnosis: "the first half is counted too, where nothing can be known of the next token",
+            diagnosis: "the first half is counted too, where nobody can know the next token",
             caught_by: "drops_are_measured",
             answer: slip!(whole_sequence: true),
         },
@@ -238,8 +238,9 @@ fn claim_beats_ignorance(trial: &mut Trial) -> Outcome {
     let (score, ignorant) =
         (crps(mean, spread, measured), crps(range / 2.0, range / 12f64.sqrt(), measured));
     let told = format!(
-        "claimed   {mean:.3} ± {spread:.3} nats\nmeasured  {measured:.3} nats, on the hidden model, \
-         after the claim\nscore     {score:.3}; who knows no model has {ignorant:.3}\n"
+        "claimed   {mean:.3} ± {spread:.3} nats\n\
+         measured  {measured:.3} nats, on the hidden model, after the claim\n\
+         score     {score:.3}; who knows no model has {ignorant:.3}\n"
     );
     trial.show_text("the claim and the measurement", told.clone());
     trial.ensure(score <= 0.5 * ignorant, || {

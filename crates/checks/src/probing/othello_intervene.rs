@@ -25,7 +25,8 @@ macro_rules! slip {
         answer!(|model: &Gpt, tokens: &Tensor, layers: &[usize], probe: &Weights, square: usize,
                  scale: f64| {
             let weight = array(probe.get("weight")?)?;
-            let asked = Asked { tokens: array(tokens)?, layers: layers.to_vec(), weight, square, scale };
+            let (tokens, layers) = (array(tokens)?, layers.to_vec());
+            let asked = Asked { tokens, layers, weight, square, scale };
             tensor(&Slips { $($field: $value,)* ..RIGHT }.intervene(model, &asked)?)
         })
     };
@@ -44,8 +45,8 @@ pub(super) const OTHELLO_INTERVENE: Part = Part {
         },
         Check {
             name: "mirror_twice_is_nothing",
-            promise: "With a scale of −1, or without layers, the model says what it says by itself, \
-                      and another length of the probe changes nothing.",
+            promise: "With a scale of −1, or without layers, the model says what it says by \
+                      itself, and another length of the probe changes nothing.",
             kind: Kind::Property,
             run: mirror_twice_is_nothing,
         },

@@ -203,10 +203,11 @@ fn planted_board_is_read(trial: &mut Trial) -> Outcome {
     let fair = share(&fresh, &classes, &exact.weight, &exact.bias);
     let (colours, mine) = (accuracies.at(&[0]), accuracies.at(&[1]));
     let fair_colours = exact.accuracies.at(&[0]);
-    trial.ensure(found >= fair - 0.15 && mine > colours + 0.15 && colours <= fair_colours + 0.2, || {
+    let is_read = found >= fair - 0.15 && mine > colours + 0.15 && colours <= fair_colours + 0.2;
+    trial.ensure(is_read, || {
         format!(
-            "The stream was planted to hold mine and theirs. On fresh boards your probe reads {:.0} \
-             % of the squares, the contract's {:.0} %. In games held out you measured {:.0} % for \
+            "The stream was planted to hold mine and theirs. On fresh boards your probe reads \
+             {:.0} % of the squares, the contract's {:.0} %. In games held out you measured {:.0} % for \
              mine and theirs, and {:.0} % for black and white, which the contract's probe reads \
              {:.0} % of.",
             100.0 * found,

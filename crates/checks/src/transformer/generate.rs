@@ -58,8 +58,8 @@ pub(super) const GENERATE: Part = Part {
         },
         Check {
             name: "matches_the_model_without_cache",
-            promise: "The text is what the whole model, run anew for each token, gives; with a trained \
-                      model, too.",
+            promise: "The text is what the whole model, run anew for each token, gives; with a \
+                      trained model, too.",
             kind: Kind::Reference,
             run: matches_the_model_without_cache,
         },

@@ -90,7 +90,7 @@ pub fn train_probe(
 /// | tensor                     | shape             | dtype                                   |
 /// |----------------------------|-------------------|-----------------------------------------|
 /// | `activations`              | `(n, d_model)`    | `f32` or `f64`                          |
-/// | `untrained`                | `(n, d_model)`    | as `activations`, of the same rows, random weights |
+/// | `untrained`                | `(n, d_model)`    | as `activations`, by random weights |
 /// | `labels`                   | `(n)`             | `u8`, 0 or 1                            |
 /// | `tokens`                   | `(n)`             | `u32`, below `d_vocab`: the type of a row |
 /// | `games`                    | `(n)`             | `u32`                                   |

@@ -207,9 +207,9 @@ fn planted_board_is_read(trial: &mut Trial) -> Outcome {
     trial.ensure(is_read, || {
         format!(
             "The stream was planted to hold mine and theirs. On fresh boards your probe reads \
-             {:.0} % of the squares, the contract's {:.0} %. In games held out you measured {:.0} % for \
-             mine and theirs, and {:.0} % for black and white, which the contract's probe reads \
-             {:.0} % of.",
+             {:.0} % of the squares, the contract's {:.0} %. In games held out you measured \
+             {:.0} % for mine and theirs, and {:.0} % for black and white, which the contract's \
+             probe reads {:.0} % of.",
             100.0 * found,
             100.0 * fair,
             100.0 * mine,

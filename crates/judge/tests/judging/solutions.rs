@@ -38,6 +38,17 @@ fn complaints(suite: &Suite, events: &[Event], verdict: Verdict) -> Vec<String> 
     complaints
 }
 
+/// The same events with what each part told of its progress together: parts that compute side by
+/// side tell it as they come.
+fn part_by_part(events: &[Event]) -> Vec<Event> {
+    let mut events = events.to_vec();
+    events.sort_by_key(|event| match event {
+        Event::Progress(progress) => Some(progress.part.clone()),
+        _ => None,
+    });
+    events
+}
+
 #[test]
 fn every_solution_passes_and_repeats_itself() {
     let mut found = Vec::new();
@@ -46,7 +57,7 @@ fn every_solution_passes_and_repeats_itself() {
             let judge = || judge_program(suite.exercise, &solution(suite.exercise), &[], seed);
             let events = judge();
             found.extend(complaints(suite, &events, Verdict::Passed));
-            if events != judge() {
+            if part_by_part(&events) != part_by_part(&judge()) {
                 found.push(format!("{} differs the second time (seed {seed})", suite.exercise));
             }
         }

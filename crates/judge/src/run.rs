@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use checks::{Death, Part, Stop, Suite, Trial};
+use checks::{Death, Kind, Part, Stop, Suite, Trial};
 use protocol::{DeviceKind, Progress};
 use report::{
     Declared, Event, Exhibit, Finding, Finished, Isolation, PartReport, Prints, Started, VERSION,
@@ -277,11 +277,19 @@ struct Brief {
     refusal: Option<Finding>,
 }
 
+/// Why a part that does not train a model is not made of `wick::fused`.
+const READY_MADE: &str = "`wick::fused` has it ready made, for training once you wrote it yourself.";
+
 /// Says which rule about its source a part breaks.
 fn refused(part: &Part, sources: &Sources) -> Option<Finding> {
-    let rule = part.rule.as_ref()?;
-    let offence = sources.offence(part.name, rule)?;
-    let what = vec![format!("`{}` may not be called here. {}", offence.name, rule.reason)];
+    let by_rule = || {
+        let rule = part.rule.as_ref()?;
+        Some((sources.offence(part.name, rule)?, rule.reason))
+    };
+    let ready_made = || Some((sources.ready_made(part.name)?, READY_MADE));
+    let trains = part.checks.iter().any(|check| matches!(check.kind, Kind::Training { .. }));
+    let (offence, reason) = by_rule().or_else(|| if trains { None } else { ready_made() })?;
+    let what = vec![format!("`{}` may not be called here. {reason}", offence.name)];
     let promise = "The source keeps to the rule of the exercise.".to_owned();
     Some(Finding { what, promise, location: Some(offence.location), ..Finding::default() })
 }

@@ -17,12 +17,17 @@ use syn::{
     visit::Visit,
 };
 
+/// The module of `wick` that has many parts ready made.
+const READY_MADE: &str = "fused";
+
 /// The parsed functions of an answer, by name.
 #[derive(Default)]
 pub struct Sources {
     functions: BTreeMap<String, Function>,
     /// What `use … as …` renamed: the new name, and the old.
     renamed: BTreeMap<String, String>,
+    /// What `use` took out of [`READY_MADE`], itself included, by the names that it has here.
+    ready_made: BTreeSet<String>,
 }
 
 struct Function {
@@ -85,18 +90,29 @@ impl Sources {
                         file,
                     );
                 }
-                Item::Use(ItemUse { tree, .. }) => self.add_renames(&tree),
+                Item::Use(ItemUse { tree, .. }) => self.add_names(&tree, false),
                 _ => {}
             }
         }
     }
 
-    fn add_renames(&mut self, tree: &UseTree) {
+    /// Notes what a `use` brings; `is_ready_made` says whether its path led through [`READY_MADE`].
+    fn add_names(&mut self, tree: &UseTree, is_ready_made: bool) {
         match tree {
-            UseTree::Path(path) => self.add_renames(&path.tree),
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_renames(tree)),
+            UseTree::Path(path) => {
+                self.add_names(&path.tree, is_ready_made || path.ident == READY_MADE);
+            }
+            UseTree::Group(group) => {
+                group.items.iter().for_each(|tree| self.add_names(tree, is_ready_made));
+            }
             UseTree::Rename(rename) => {
                 self.renamed.insert(rename.rename.to_string(), rename.ident.to_string());
+                if is_ready_made || rename.ident == READY_MADE {
+                    self.ready_made.insert(rename.rename.to_string());
+                }
+            }
+            UseTree::Name(name) if is_ready_made => {
+                self.ready_made.insert(name.ident.to_string());
             }
             UseTree::Name(_) | UseTree::Glob(_) => {}
         }
@@ -111,6 +127,22 @@ impl Sources {
     /// Finds the first call in `part`, or in the helpers that it calls, that `rule` forbids.
     #[must_use]
     pub fn offence(&self, part: &str, rule: &SourceRule) -> Option<Offence> {
+        self.find(part, |_, name| is_forbidden(name, rule))
+    }
+
+    /// Finds the first call in `part`, or in the helpers that it calls, of what is ready made in
+    /// `wick::fused`.
+    #[must_use]
+    pub fn ready_made(&self, part: &str) -> Option<Offence> {
+        self.find(part, |call, _| call.through.iter().any(|name| self.is_ready_made(name)))
+    }
+
+    /// Whether the answer means `wick::fused`, or something in it, by this name.
+    fn is_ready_made(&self, name: &str) -> bool {
+        name == READY_MADE || self.ready_made.contains(name)
+    }
+
+    fn find(&self, part: &str, offends: impl Fn(&Call, &str) -> bool) -> Option<Offence> {
         let mut seen = BTreeSet::from([part.to_owned()]);
         let mut waiting = vec![self.functions.get(part)?];
         while let Some(function) = waiting.pop() {
@@ -122,7 +154,7 @@ impl Sources {
                     if !own.is_part && seen.insert(name.clone()) {
                         waiting.push(own);
                     }
-                } else if is_forbidden(name, rule) {
+                } else if offends(&call, name) {
                     let at = call.span.start();
                     let file = function.file.display();
                     let location = format!("{file}:{}:{}", at.line, at.column + 1);
@@ -160,6 +192,8 @@ fn last(path: &SynPath) -> String {
 
 struct Call {
     name: String,
+    /// The whole path, `name` included.
+    through: Vec<String>,
     span: Span,
     /// Whether it may be a function of the answer's own crate.
     is_local: bool,
@@ -173,11 +207,11 @@ struct Calls {
 
 impl Calls {
     fn add_path(&mut self, path: &SynPath) {
-        let mut leading = path.segments.iter().map(|segment| segment.ident.to_string());
-        let first = leading.next().unwrap_or_default();
-        let is_local =
-            path.segments.len() == 1 || ["crate", "self", "super"].contains(&first.as_str());
-        self.found.push(Call { name: last(path), span: path.span(), is_local });
+        let through: Vec<String> =
+            path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let is_own = |first: &String| ["crate", "self", "super"].contains(&first.as_str());
+        let is_local = through.len() == 1 || through.first().is_some_and(is_own);
+        self.found.push(Call { name: last(path), through, span: path.span(), is_local });
     }
 
     /// Goes through what a macro was given: as expressions if it parses, else token by token.
@@ -194,7 +228,8 @@ impl Calls {
                 TokenTree::Group(group) => {
                     if let Some(ident) = previous.take() {
                         let (name, span) = (ident.to_string(), ident.span());
-                        self.found.push(Call { name, span, is_local: true });
+                        let through = vec![name.clone()];
+                        self.found.push(Call { name, through, span, is_local: true });
                     }
                     self.add_tokens(group.stream());
                 }
@@ -209,7 +244,7 @@ impl<'ast> Visit<'ast> for Calls {
         // In the order in which a reader meets them.
         self.visit_expr(&call.receiver);
         let (name, span) = (call.method.to_string(), call.method.span());
-        self.found.push(Call { name, span, is_local: false });
+        self.found.push(Call { name, through: Vec::new(), span, is_local: false });
         call.args.iter().for_each(|argument| self.visit_expr(argument));
     }
 
@@ -250,6 +285,33 @@ mod tests {
         let found = sources.offence("answer", rule);
         let said = found.map_or_else(String::new, |o| format!("{} {}", o.name, o.location));
         assert_eq!(said, offence);
+    }
+
+    #[track_caller]
+    fn check_ready_made(text: &str, offence: &str) {
+        let mut sources = Sources::default();
+        sources.add(text, Path::new("lib.rs"));
+        let found = sources.ready_made("answer");
+        let said = found.map_or_else(String::new, |o| format!("{} {}", o.name, o.location));
+        assert_eq!(said, offence);
+    }
+
+    #[test]
+    fn what_is_ready_made_is_found_by_path_import_and_rename() {
+        check_ready_made("#[part]\nfn answer() { wick::fused::gelu_tanh(x) }", "gelu_tanh lib.rs:2:15");
+        check_ready_made(
+            "use wick::fused::{Gpt, silu};\n#[part]\nfn answer() { Gpt::new(w, 1) }",
+            "new lib.rs:3:15",
+        );
+        check_ready_made(
+            "use wick::fused as fast;\n#[part]\nfn answer() { help() }\nfn help() { fast::silu(x) }",
+            "silu lib.rs:4:13",
+        );
+        check_ready_made("use wick::Weights;\n#[part]\nfn answer() { Weights::new() }", "");
+        check_ready_made(
+            "use wick::fused::Gpt;\n#[part]\nfn answer() { x.exp() }\nfn other() { Gpt::new(w, 1) }",
+            "",
+        );
     }
 
     #[test]

@@ -43,6 +43,9 @@ wick::settings! {
 /// [`clip_gradients`](crate::training::clip_gradients), and goes as far as
 /// [`learning_rate`](crate::training::learning_rate) says.
 ///
+/// You wrote model and loss; [`wick::fused::Gpt`] is the fast one. Its `loss` is what these two
+/// compute together, its backward pass is written out, and here it may stand in for them.
+///
 /// # Shapes
 ///
 /// | tensor                           | shape                          | dtype                 |

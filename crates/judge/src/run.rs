@@ -278,7 +278,8 @@ struct Brief {
 }
 
 /// Why a part that does not train a model is not made of `wick::fused`.
-const READY_MADE: &str = "`wick::fused` has it ready made, for training once you wrote it yourself.";
+const READY_MADE: &str =
+    "`wick::fused` has it ready made, for training once you wrote it yourself.";
 
 /// Says which rule about its source a part breaks.
 fn refused(part: &Part, sources: &Sources) -> Option<Finding> {

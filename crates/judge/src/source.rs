@@ -298,7 +298,10 @@ mod tests {
 
     #[test]
     fn what_is_ready_made_is_found_by_path_import_and_rename() {
-        check_ready_made("#[part]\nfn answer() { wick::fused::gelu_tanh(x) }", "gelu_tanh lib.rs:2:15");
+        check_ready_made(
+            "#[part]\nfn answer() { wick::fused::gelu_tanh(x) }",
+            "gelu_tanh lib.rs:2:15",
+        );
         check_ready_made(
             "use wick::fused::{Gpt, silu};\n#[part]\nfn answer() { Gpt::new(w, 1) }",
             "new lib.rs:3:15",

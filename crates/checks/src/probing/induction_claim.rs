@@ -14,7 +14,7 @@ use protocol::{DType, Value};
 
 use super::{
     claim_oracle::{Ablation, NAMES, RIGHT, Slips},
-    siblings::{Sibling, repeated_tokens, siblings},
+    siblings::{Sibling, repeated_tokens, siblings, trained_siblings},
 };
 use crate::{
     Alternative, Array, Check, Generator, Impostor, Kind, Outcome, Part, Stop, Tolerance, Trial,
@@ -54,8 +54,8 @@ pub(super) const INDUCTION_CLAIM: Part = Part {
         },
         Check {
             name: "claim_beats_ignorance",
-            promise: "Measured afterwards, a hidden model bears the claim out: its score is at \
-                      most half of that of who knows no model.",
+            promise: "Measured afterwards, a hidden model bears the claim out, a compiled one and a \
+                      trained one: its score is at most half of that of who knows no model.",
             kind: Kind::Property,
             run: claim_beats_ignorance,
         },
@@ -226,30 +226,58 @@ fn drops_are_measured(trial: &mut Trial) -> Outcome {
 
 fn claim_beats_ignorance(trial: &mut Trial) -> Outcome {
     let (shown, other, tokens) = told_apart(trial, DType::F64);
-    let claim = ask(trial, &shown, &other, &tokens)?;
+    let claim = claim(trial, &shown, &other, &tokens)?;
+    // Only now the hidden sibling is compiled and measured.
+    let hidden = siblings_for(trial, &tokens);
+    let of_compiled = score(trial, "compiled", claim, &hidden, &tokens)?;
+    let ([shown, other, hidden], tokens) = trained_siblings(&mut trial.rng)?;
+    let claim = self::claim(trial, &shown, &other, &tokens)?;
+    let of_trained = score(trial, "trained", claim, &hidden, &tokens)?;
+    trial.show_text("the claims and the measurements", format!("{of_compiled}\n{of_trained}"));
+    Ok(())
+}
+
+/// Asks for a claim, as mean and spread.
+fn claim(
+    trial: &mut Trial,
+    shown: &Sibling,
+    other: &Sibling,
+    tokens: &Array,
+) -> Result<(f64, f64), Stop> {
+    let claim = ask(trial, shown, other, tokens)?;
     let (mean, spread) = (claim["mean"], claim["spread"]);
     trial.ensure(spread > 0.0 && mean.is_finite() && spread.is_finite(), || {
         format!("The claim is {mean} ± {spread}; a spread is finite and above 0.")
     })?;
-    // Only now the hidden sibling is compiled and measured.
-    let hidden = siblings_for(trial, &tokens);
-    let measured = RIGHT.drop(&hidden, &tokens);
-    let range = (shown.d_vocab as f64).ln();
+    Ok((mean, spread))
+}
+
+/// Measures the hidden model and scores the claim; tells both numbers.
+fn score(
+    trial: &mut Trial,
+    make: &str,
+    (mean, spread): (f64, f64),
+    hidden: &Sibling,
+    tokens: &Array,
+) -> Result<String, Stop> {
+    let measured = RIGHT.drop(hidden, tokens);
+    let range = (hidden.d_vocab as f64).ln();
     let (score, ignorant) =
         (crps(mean, spread, measured), crps(range / 2.0, range / 12f64.sqrt(), measured));
-    let told = format!(
-        "claimed   {mean:.3} ± {spread:.3} nats\n\
-         measured  {measured:.3} nats, on the hidden model, after the claim\n\
-         score     {score:.3}; who knows no model has {ignorant:.3}\n"
-    );
-    trial.show_text("the claim and the measurement", told.clone());
     trial.ensure(score <= 0.5 * ignorant, || {
         format!(
-            "You claimed that the hidden model loses {mean:.3} ± {spread:.3} nats. Measured \
-             afterwards, it loses {measured:.3}. The score of your claim is {score:.3} (0 is \
-             best), and that of who knows no model {ignorant:.3}; at most half of it is asked for."
+            "You claimed that the hidden {make} model loses {mean:.3} ± {spread:.3} nats. \
+             Measured afterwards, it loses {measured:.3}. The score of your claim is {score:.3} (0 \
+             is best), and that of who knows no model {ignorant:.3}; at most half of it is asked \
+             for."
         )
-    })
+    })?;
+    Ok(format!(
+        "models that were {make}\n\
+         claimed   {mean:.3} ± {spread:.3} nats\n\
+         measured  {measured:.3} nats, on the hidden model, after the claim\n\
+         score     {score:.3}; who knows no model has {ignorant:.3}\n"
+    ))
 }
 
 fn odd_tokens_are_refused(trial: &mut Trial) -> Outcome {

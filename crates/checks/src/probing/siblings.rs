@@ -1,13 +1,14 @@
-//! Compiled induction models of one make, each from another seed.
+//! Induction models of one make, each from another seed: compiled ones, and those that we trained.
 
 use candle_core::{DType as CandleDType, Device, Tensor};
 use circuits::{Role, Task, compile};
 use models::Gpt;
 use protocol::DType;
 
-use crate::{Array, Generator};
+use super::{border::tensor, claim_oracle::RIGHT};
+use crate::{Array, Generator, Stop, data};
 
-/// A model, and where its previous-token head was planted.
+/// A model, and where its previous-token head is.
 #[derive(Clone)]
 pub(super) struct Sibling {
     pub(super) gpt: Gpt,
@@ -64,8 +65,44 @@ fn sibling(seed: u64) -> Sibling {
     }
 }
 
+/// The trained siblings, in an order drawn by lot, and sequences for them.
+///
+/// # Errors
+///
+/// Stops with a fault of ours if a file is missing or damaged.
+pub(super) fn trained_siblings(rng: &mut Generator) -> Result<([Sibling; 3], Array), Stop> {
+    let tokens = repeated(rng, 4, TRAINED_VOCAB, TRAINED_VOCAB);
+    let order = rng.permutation(3);
+    let draw = |at: usize| {
+        trained_sibling(["induction", "induction_b", "induction_c"][order[at]], &tokens)
+    };
+    Ok(([draw(0)?, draw(1)?, draw(2)?], tokens))
+}
+
+/// Tokens that the trained siblings know.
+const TRAINED_VOCAB: usize = 32;
+
+fn trained_sibling(name: &str, tokens: &Array) -> Result<Sibling, Stop> {
+    let read = || -> anyhow::Result<Result<Sibling, Stop>> {
+        let model = match data::trained(name) {
+            Ok(model) => model,
+            Err(stop) => return Ok(Err(stop)),
+        };
+        let weight = |(name, array): (&String, &Array)| Ok((name.clone(), tensor(array)?));
+        let weights = model.weights.iter().map(weight).collect::<anyhow::Result<_>>()?;
+        let gpt = Gpt::new(weights, model.n_heads)?;
+        let (layer, head) = RIGHT.find(&gpt, &tensor(tokens)?)?;
+        Ok(Ok(Sibling { gpt, layer, head, d_vocab: TRAINED_VOCAB }))
+    };
+    read().unwrap_or_else(|error| Err(data::not_judged(&error)))
+}
+
 /// Sequences of different tokens below `d_vocab`, each twice in a row.
 pub(super) fn repeated_tokens(rng: &mut Generator, batch: usize, d_vocab: usize) -> Array {
+    repeated(rng, batch, d_vocab, SEQ)
+}
+
+fn repeated(rng: &mut Generator, batch: usize, d_vocab: usize, seq: usize) -> Array {
     let rows: Vec<Vec<usize>> = (0..batch).map(|_| rng.permutation(d_vocab)).collect();
-    Array::from_fn(&[batch, SEQ], |at| rows[at[0]][at[1] % (SEQ / 2)] as f64).to(DType::U32)
+    Array::from_fn(&[batch, seq], |at| rows[at[0]][at[1] % (seq / 2)] as f64).to(DType::U32)
 }

@@ -33,6 +33,7 @@ mod siblings;
 mod steer;
 mod strip_othello;
 mod train_probe;
+mod trained_othello;
 mod whitened_direction;
 
 /// Everything that `cargo xtask check probing` asks.

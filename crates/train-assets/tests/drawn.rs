@@ -102,11 +102,12 @@ fn plays(name: &str, legal_enough: f64, near_enough: f64) {
 #[test]
 fn othello_plays_legal_moves() {
     plays("othello", 0.98, 0.15);
+    plays("othello_b", 0.98, 0.15);
 }
 
 #[test]
 fn all_are_small() {
-    let names = ["induction", "induction_b", "induction_c", "othello"];
+    let names = ["induction", "induction_b", "induction_c", "othello", "othello_b"];
     let bytes = names.map(|name| datasets::model(name).unwrap().len());
     assert!(bytes.iter().sum::<usize>() <= 3_000_000, "{bytes:?} bytes");
 }

@@ -11,9 +11,12 @@ use protocol::DType;
 
 use super::{
     border::{array, tensor},
-    siblings::{SEQ, Sibling, repeated_tokens, siblings},
+    siblings::{SEQ, Sibling, one_trained_sibling, repeated_tokens, siblings},
 };
-use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Tolerance, Trial, args};
+use crate::{
+    Alternative, Array, Check, Generator, Impostor, Kind, Outcome, Part, Stop, Tolerance, Trial,
+    args,
+};
 
 /// Makes an answer that has one slip.
 macro_rules! slip {
@@ -237,38 +240,60 @@ fn length_is_no_dose(trial: &mut Trial) -> Outcome {
 }
 
 fn hidden_model_is_steered(trial: &mut Trial) -> Outcome {
-    let (hidden, asked) = draw(trial, 19);
-    let last = hidden.gpt.n_layers() - 1;
-    let unembed = hidden.gpt.weights().get("lm_head.weight").map_err(anyhow::Error::from);
-    let unembed = unembed.and_then(array).expect("invariant: a compiled model has this matrix");
-    let used = unembed.select(0, &[asked.target]).reshape(&[unembed.dim(1)]);
-    let asked = Asked { layer: last, doses: Array::vector(&[2.0, 8.0]), ..asked };
-    let used = Asked { direction: used, ..asked.clone() };
-    let [effects, control]: [Array; 2] = trial.arrays(used.args(&hidden.gpt))?;
-    let [exact, exact_control] = right(&hidden.gpt, &used);
+    let (compiled, asked) = draw(trial, 19);
+    let of_compiled = steered(trial, "compiled", "lm_head.weight", &compiled, asked)?;
+    let (trained, tokens) = one_trained_sibling(&mut trial.rng)?;
+    let mut asked = request(&mut trial.rng, &trained, tokens, 19);
+    // What the model expects next has a logit so large that more of it is normed away.
+    let expected = asked.tokens.at(&[0, 0]) as usize;
+    while asked.target == expected {
+        asked.target = trial.rng.below(trained.d_vocab);
+    }
+    let of_trained = steered(trial, "trained", "wte.weight", &trained, asked)?;
+    trial.show_text("dose and response, on hidden models", format!("{of_compiled}{of_trained}"));
+    Ok(())
+}
+
+/// Steers a hidden model along what a logit reads, in the last block; tells what came of it.
+fn steered(
+    trial: &mut Trial,
+    make: &str,
+    unembed: &str,
+    hidden: &Sibling,
+    asked: Asked,
+) -> Result<String, Stop> {
+    let unembed = hidden.gpt.weights().get(unembed).map_err(anyhow::Error::from).and_then(array);
+    let unembed = unembed.expect("invariant: our models have this matrix");
+    let direction = unembed.select(0, &[asked.target]).reshape(&[unembed.dim(1)]);
+    let (layer, doses) = (hidden.gpt.n_layers() - 1, Array::vector(&[2.0, 8.0]));
+    let asked = Asked { layer, direction, doses, ..asked };
+    let [effects, control]: [Array; 2] = trial.arrays(asked.args(&hidden.gpt))?;
+    let [exact, exact_control] = right(&hidden.gpt, &asked);
     trial.has_shape("effects", &effects, &[2])?;
     trial.has_shape("control", &control, &[2])?;
-    let rows = (0..2).map(|at| {
-        let [dose, effect, chance] = [&used.doses, &effects, &control].map(|a| a.at(&[at]));
-        format!("dose {dose:>4}   effect {effect:>8.3}   95 % of random directions: {chance:.3}\n")
-    });
-    trial.show_text("dose and response, on a hidden model", rows.collect());
     for at in 0..2 {
         let (effect, chance) = (effects.at(&[at]), control.at(&[at]));
         let fair = (exact.at(&[at]), exact_control.at(&[at]));
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs();
         trial.ensure(effect > chance && near(effect, fair.0) && near(chance, fair.1), || {
             format!(
-                "On a hidden model, the direction that the logit reads moves it by {:.3} at dose \
-                 {}, and 95 % of random directions by less than {:.3}. You found {effect:.3} and \
-                 {chance:.3}.",
+                "On a hidden {make} model, the direction that the logit reads moves it by {:.3} at \
+                 dose {}, and 95 % of random directions by less than {:.3}. You found \
+                 {effect:.3} and {chance:.3}.",
                 fair.0,
-                used.doses.at(&[at]),
+                asked.doses.at(&[at]),
                 fair.1
             )
         })?;
     }
-    Ok(())
+    let rows = (0..2).map(|at| {
+        let [dose, effect, chance] = [&asked.doses, &effects, &control].map(|a| a.at(&[at]));
+        format!(
+            "{make:<8} dose {dose:>4}   effect {effect:>8.3}   95 % of random directions: \
+             {chance:.3}\n"
+        )
+    });
+    Ok(rows.collect())
 }
 
 fn matches_definition(trial: &mut Trial) -> Outcome {
@@ -306,17 +331,21 @@ fn bad_requests_are_refused(trial: &mut Trial) -> Outcome {
 fn draw(trial: &mut Trial, n_random: usize) -> (Sibling, Asked) {
     let rng = &mut trial.rng;
     let [model, _] = siblings(rng);
-    let d_model = model.gpt.d_model();
     let tokens = repeated_tokens(rng, 2, model.d_vocab).narrow(1, 0, SEQ - 1);
-    let asked = Asked {
+    let asked = request(rng, &model, tokens, n_random);
+    (model, asked)
+}
+
+fn request(rng: &mut Generator, model: &Sibling, tokens: Array, n_random: usize) -> Asked {
+    let d_model = model.gpt.d_model();
+    Asked {
         tokens,
         layer: 0,
         direction: rng.normal_array(&[d_model]).to(DType::F64),
         random: rng.normal_array(&[n_random, d_model]).to(DType::F64),
         doses: Array::vector(&[3.0, -5.0]),
         target: rng.below(model.d_vocab),
-    };
-    (model, asked)
+    }
 }
 
 fn right(model: &Gpt, asked: &Asked) -> [Array; 2] {

@@ -174,34 +174,39 @@ impl Slips {
         let mut bias = Array::full(&[n_squares, 3], 0.0);
         let n = train.len() as f64 * if self.averages { n_squares as f64 } else { 1.0 };
         for _ in 0..steps {
-            let mut slope = weight.map(|w| l2 * w);
-            let mut of_bias = bias.map(|b| if self.penalises_bias { l2 * b } else { 0.0 });
+            let mut slope: Vec<f64> = weight.values().iter().map(|w| l2 * w).collect();
+            let of_bias = bias.map(|b| if self.penalises_bias { l2 * b } else { 0.0 });
+            let mut of_bias = of_bias.values().to_vec();
             for &row in train {
+                let x = &play.activations.values()[row * d_model..][..d_model];
                 for square in 0..n_squares {
-                    let logits = logits(play, &weight, &bias, row, square);
-                    let total: f64 = logits.iter().map(|z| z.exp()).sum();
-                    for (class, logit) in logits.iter().enumerate() {
-                        let p = if self.sigmoids {
-                            1.0 / (1.0 + (-logit).exp())
-                        } else {
-                            logit.exp() / total
-                        };
-                        let is_class = (classes.at(&[row, square]) - class as f64).abs() < 0.5;
+                    let p = self.says(logits(play, &weight, &bias, row, square));
+                    let truth = classes.at(&[row, square]);
+                    for (class, p) in p.into_iter().enumerate() {
+                        let is_class = (truth - class as f64).abs() < 0.5;
                         let error = (p - f64::from(u8::from(is_class))) / n;
-                        let place = [square, class];
-                        of_bias.set(&place, of_bias.at(&place) + error);
-                        for k in 0..d_model {
-                            let place = [square, class, k];
-                            let step = error * play.activations.at(&[row, k]);
-                            slope.set(&place, slope.at(&place) + step);
-                        }
+                        let at = 3 * square + class;
+                        of_bias[at] += error;
+                        let slope = &mut slope[at * d_model..][..d_model];
+                        slope.iter_mut().zip(x).for_each(|(slope, x)| *slope += error * x);
                     }
                 }
             }
+            let [slope, of_bias] = [(&weight, slope), (&bias, of_bias)]
+                .map(|(of, slope)| Array::new(of.shape(), slope));
             weight = weight.zip_map(&slope, |w, s| w - lr * s);
             bias = bias.zip_map(&of_bias, |b, s| b - lr * s);
         }
         (weight, bias)
+    }
+
+    /// Probabilities of the three classes.
+    fn says(self, logits: [f64; 3]) -> [f64; 3] {
+        if self.sigmoids {
+            return logits.map(|logit| 1.0 / (1.0 + (-logit).exp()));
+        }
+        let total: f64 = logits.iter().map(|z| z.exp()).sum();
+        logits.map(|logit| logit.exp() / total)
     }
 }
 
@@ -213,9 +218,11 @@ pub(super) fn logits(
     square: usize,
 ) -> [f64; 3] {
     let d_model = play.activations.dim(1);
+    let x = &play.activations.values()[row * d_model..][..d_model];
     [0, 1, 2].map(|class| {
-        let product = |k| weight.at(&[square, class, k]) * play.activations.at(&[row, k]);
-        bias.at(&[square, class]) + (0..d_model).map(product).sum::<f64>()
+        let at = 3 * square + class;
+        let weight = &weight.values()[at * d_model..][..d_model];
+        bias.values()[at] + weight.iter().zip(x).map(|(weight, x)| weight * x).sum::<f64>()
     })
 }
 

@@ -12,6 +12,7 @@ use super::{
     border::tensor,
     othello_oracle::{Found, Play, RIGHT, Slips, View, share},
     probe_oracle::{Config, RIGHT as PROBE, Split},
+    trained_othello::{Games, inner_squares, trained_othello},
 };
 use crate::{
     Alternative, Array, Check, Generator, Impostor, Kind, Named, Outcome, Part, Stop, Tolerance,
@@ -49,11 +50,12 @@ pub(super) const OTHELLO_PROBE: Part = Part {
             run: colours_exchanged_are_one_board,
         },
         Check {
-            name: "planted_board_is_read",
-            promise: "Where the stream holds mine and theirs, the probe reads fresh boards, and \
-                      that for the colours does not.",
+            name: "boards_are_read",
+            promise: "Where the stream holds mine and theirs, planted there or learned by a model \
+                      from moves alone, the probe reads fresh boards, and that for the colours \
+                      does not as well.",
             kind: Kind::Property,
-            run: planted_board_is_read,
+            run: boards_are_read,
         },
         Check {
             name: "matches_definition",
@@ -98,7 +100,7 @@ pub(super) const OTHELLO_PROBE: Part = Part {
         Impostor {
             name: "empty_is_theirs",
             diagnosis: "an empty square counts as theirs; it is a class of its own",
-            caught_by: "planted_board_is_read",
+            caught_by: "boards_are_read",
             answer: slip!(view: View::EmptyIsTheirs),
         },
         Impostor {
@@ -184,6 +186,11 @@ fn colours_exchanged_are_one_board(trial: &mut Trial) -> Outcome {
     trial.close("accuracies with the colours exchanged", &after.2, &before.2, TOLERANCE)
 }
 
+fn boards_are_read(trial: &mut Trial) -> Outcome {
+    planted_board_is_read(trial)?;
+    trained_model_is_read(trial)
+}
+
 fn planted_board_is_read(trial: &mut Trial) -> Outcome {
     let config = Config { held_out: 0.3, steps: 20, lr: 0.5, l2: 0.0 };
     let mut play = boards(&mut trial.rng, [30, 3, 8, 3], config);
@@ -231,6 +238,51 @@ fn matches_definition(trial: &mut Trial) -> Outcome {
     }
     Ok(())
 }
+
+fn trained_model_is_read(trial: &mut Trial) -> Outcome {
+    let model = trained_othello(&mut trial.rng)?;
+    let squares = inner_squares(&mut trial.rng, N_SQUARES);
+    let [seen, fresh] = [24, 8].map(|n| Games::draw(&mut trial.rng, n));
+    let config = Config { held_out: 0.3, steps: 30, lr: 0.3, l2: 0.0 };
+    let [seen, fresh] =
+        [seen, fresh].map(|games| games.play(&model, &squares, &mut trial.rng, config));
+    let (seen, fresh) = (seen?, fresh?);
+    let (weight, bias, accuracies) = ask(trial, &seen)?;
+    trial.has_shape("weight", &weight, &[N_SQUARES, 3, model.d_model()])?;
+    trial.has_shape("bias", &bias, &[N_SQUARES, 3])?;
+    trial.has_shape("accuracies", &accuracies, &[2])?;
+    let found = share(&fresh, &fresh.classes(View::Mover), &weight, &bias);
+    let (colours, mine) = (accuracies.at(&[0]), accuracies.at(&[1]));
+    trial.show_text(
+        "a board in a model that saw only moves",
+        format!(
+            "squares of games held out: mine and theirs {:.1} %, black and white {:.1} %\n\
+             squares of fresh games:    mine and theirs {:.1} %\n",
+            100.0 * mine,
+            100.0 * colours,
+            100.0 * found
+        ),
+    );
+    trial.ensure(found >= READ && mine >= READ && mine >= colours + BETTER, || {
+        format!(
+            "On the trained Othello model, your probe reads {:.1} % of the squares of fresh games; \
+             at least {:.0} % is asked for. In games held out you measured {:.1} % for mine and \
+             theirs and {:.1} % for black and white; the first has to be {:.0} points better.",
+            100.0 * found,
+            100.0 * READ,
+            100.0 * mine,
+            100.0 * colours,
+            100.0 * BETTER
+        )
+    })
+}
+
+/// Squares of the trained model's board that are probed.
+const N_SQUARES: usize = 6;
+/// Of the squares, how many a probe of a trained model reads at least; 25 seeds gave 0.84 to 0.93.
+const READ: f64 = 0.75;
+/// By how much mine and theirs are read better than colours at least; 25 seeds gave 0.10 to 0.28.
+const BETTER: f64 = 0.04;
 
 fn bad_boards_are_refused(trial: &mut Trial) -> Outcome {
     let config = Config { held_out: 0.5, steps: 1, lr: 1.0, l2: 0.0 };

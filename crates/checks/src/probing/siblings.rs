@@ -73,11 +73,21 @@ fn sibling(seed: u64) -> Sibling {
 pub(super) fn trained_siblings(rng: &mut Generator) -> Result<([Sibling; 3], Array), Stop> {
     let tokens = repeated(rng, 4, TRAINED_VOCAB, TRAINED_VOCAB);
     let order = rng.permutation(3);
-    let draw = |at: usize| {
-        trained_sibling(["induction", "induction_b", "induction_c"][order[at]], &tokens)
-    };
+    let draw = |at: usize| trained_sibling(TRAINED[order[at]], &tokens);
     Ok(([draw(0)?, draw(1)?, draw(2)?], tokens))
 }
+
+/// One of the trained siblings by lot, and a sequence for it.
+///
+/// # Errors
+///
+/// Stops with a fault of ours if its file is missing or damaged.
+pub(super) fn one_trained_sibling(rng: &mut Generator) -> Result<(Sibling, Array), Stop> {
+    let tokens = repeated(rng, 1, TRAINED_VOCAB, TRAINED_VOCAB);
+    Ok((trained_sibling(TRAINED[rng.below(3)], &tokens)?, tokens))
+}
+
+const TRAINED: [&str; 3] = ["induction", "induction_b", "induction_c"];
 
 /// Tokens that the trained siblings know.
 const TRAINED_VOCAB: usize = 32;

@@ -3,13 +3,18 @@
 use answer::{Weights, answer};
 use candle_core::{D, DType as CandleType, Result, Tensor, bail};
 use models::Gpt;
+use pictures::Guess;
 use protocol::{DType, Value};
 
 use super::{
     model::{BARE, Model, WHOLE, cache_value, deviations, scaled, tokens},
     run_with_cache::TOLERANCE,
 };
-use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Trial, args, named::Named};
+use crate::{
+    Alternative, Array, Check, Impostor, Kind, Outcome, Part, Trial, args,
+    data::{self, Trained},
+    named::Named,
+};
 
 /// The steps of an honest answer, for impostors to spoil one of.
 #[derive(Clone, Copy)]
@@ -104,7 +109,8 @@ pub(super) const LOGIT_LENS: Part = Part {
         },
         Check {
             name: "last_entry_is_what_the_model_says",
-            promise: "The last entry is the model's own logits, with a last norm and without.",
+            promise: "The last entry is the model's own logits, with a last norm and without, and of \
+                      a GPT that we trained.",
             kind: Kind::Property,
             run: last_entry_is_what_the_model_says,
         },
@@ -247,7 +253,50 @@ fn last_entry_is_what_the_model_says(trial: &mut Trial) -> Outcome {
         let last = logits.narrow(0, sizes.n_layers, 1).reshape(&shape[1..]);
         trial.close("last entry", &last, &own.to(DType::F32), TOLERANCE)?;
     }
-    Ok(())
+    of_a_trained_model(trial)
+}
+
+/// Reads the GPT of `transformer` at each depth, and draws what it says there.
+fn of_a_trained_model(trial: &mut Trial) -> Outcome {
+    let Trained { weights, n_heads, n_layers } = data::trained("char_gpt")?;
+    let model = Model { weights, n_heads };
+    let text = LINES[trial.rng.below(LINES.len())];
+    let bytes: Vec<usize> = text.bytes().map(usize::from).collect();
+    let (own, cache) = model.look(&Array::from_fn(&[1, bytes.len()], |at| bytes[at[1]] as f64));
+    let logits = trial.array(asked(&model, &cache, DType::F32))?;
+    let d_vocab = own.dim(2);
+    trial.has_shape("logit_lens", &logits, &[n_layers + 1, 1, bytes.len(), d_vocab])?;
+    trial.show_page("a trained GPT at each depth", page(&logits, &bytes));
+    let last = logits.narrow(0, n_layers, 1).reshape(own.shape());
+    trial.close("last entry of a trained model", &last, &own.to(DType::F32), TOLERANCE)
+}
+
+/// Speakers, and what they begin to say.
+const LINES: [&str; 3] =
+    ["KING HENRY:\nWhat say you", "BEATRICE:\nI pray you, is", "CLAUDIO:\nCan the world"];
+
+/// The first guess after each block, of logits `(n_layers + 1, 1, seq, d_vocab)`.
+fn page(logits: &Array, bytes: &[usize]) -> String {
+    let character = |byte: usize| char::from(byte as u8).to_string();
+    let guess = |depth: usize, at: usize| {
+        let of = |token: usize| logits.at(&[depth, 0, at, token]);
+        let all = 0..logits.dim(3);
+        let best = all.clone().max_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap_or_default();
+        let total: f64 = all.map(|token| (of(token) - of(best)).exp()).sum();
+        let is_right = bytes.get(at + 1) == Some(&best);
+        Guess { token: character(best), chance: 1.0 / total, is_right }
+    };
+    let rows: Vec<_> = (0..logits.dim(0))
+        .map(|depth| {
+            let name = match depth {
+                0 => "embedding".to_owned(),
+                depth => format!("block {}", depth - 1),
+            };
+            (name, (0..bytes.len()).map(|at| guess(depth, at)).collect())
+        })
+        .collect();
+    let tokens: Vec<String> = bytes.iter().map(|&byte| character(byte)).collect();
+    pictures::logit_lens("What a trained GPT would say at each depth", &tokens, &rows)
 }
 
 fn length_of_a_stream_does_not_matter(trial: &mut Trial) -> Outcome {

@@ -21,6 +21,8 @@ pub(crate) enum Command {
     List(Output),
     /// Judges an exercise, or one part of it.
     Check(Check),
+    /// Says what this machine has to compute with, and how to mend what is missing.
+    Doctor(Doctor),
     /// Says what to do next.
     Next,
     /// Gives one more hint.
@@ -93,10 +95,26 @@ pub(crate) struct Check {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Device {
+    /// An NVIDIA card if it can be used, else the processor.
     Auto,
+    /// The processor.
     Cpu,
+    /// The first NVIDIA card.
     Cuda,
+    /// Apple's.
     Metal,
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// What you want to compute on; `auto` shows all in short.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) device: Device,
+    /// Fetch what CUDA needs and can be fetched without root; says what and how much.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Args)]

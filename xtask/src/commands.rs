@@ -3,6 +3,7 @@ mod bench;
 mod bench_train;
 mod check;
 mod diff;
+mod doctor;
 mod fetch;
 mod hint;
 mod history;
@@ -31,6 +32,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         clap_complete::generate(shell, &mut Cli::command(), "cargo-xtask", &mut stdout());
         return Ok(Exit::Passed);
     }
+    if let Command::Doctor(flags) = &cli.command {
+        return doctor::run(flags);
+    }
     if let Command::Verify(flags) = &cli.command {
         // A course that cannot be read is what it is there to say.
         return verify::run(flags);
@@ -57,7 +61,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
                 bench_train::run(&course, &options)
             }
         },
-        Command::Completions { .. } | Command::Verify(_) => {
+        Command::Completions { .. } | Command::Doctor(_) | Command::Verify(_) => {
             unreachable!("invariant: handled above")
         }
     }

@@ -14,6 +14,7 @@ mod commands;
 mod course;
 mod curve;
 mod derive;
+mod device;
 mod exhibits;
 mod exit;
 mod judge;

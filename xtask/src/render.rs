@@ -30,6 +30,8 @@ pub(crate) struct Page<'a> {
     /// Judged files, each with the start of its hash.
     pub(crate) files: Vec<(String, String)>,
     pub(crate) outcome: &'a Outcome,
+    /// Why it was judged where it was; empty if that was asked for.
+    pub(crate) device_reason: &'a str,
     /// `file:line` of a part.
     pub(crate) place_of: &'a dyn Fn(&str) -> String,
     /// What to do next, in whole sentences.
@@ -95,8 +97,11 @@ fn header(page: &Page<'_>, dress: Dress) -> String {
         let _ = writeln!(out, "{}", dress.dim(&format!("{file}  {hash}")));
     }
     if let Some(started) = &page.outcome.started {
-        let facts = format!("seed {}, on {}", started.seed, started.device);
-        let _ = writeln!(out, "{}", dress.dim(&facts));
+        let mut facts = format!("seed {}, on {}", started.seed, started.device);
+        if !page.device_reason.is_empty() {
+            let _ = write!(facts, ": {}", page.device_reason);
+        }
+        let _ = writeln!(out, "{}", dress.dim(&wrap(&facts, dress.width, "")));
         if !started.isolation.weakness.is_empty() {
             let _ = writeln!(out, "{}", wrap(&started.isolation.weakness, dress.width, ""));
         }
@@ -293,6 +298,7 @@ mod tests {
                 title: "attention".to_owned(),
                 files: vec![("src/lib.rs".to_owned(), "12345678".to_owned())],
                 outcome: &outcome,
+                device_reason: "",
                 place_of: &|_| "exercises/attention/src/lib.rs:37".to_owned(),
                 next: "Edit on.".to_owned(),
                 seconds: 0.5,

@@ -13,6 +13,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("circuits", &[], &[]),
     ("datasets", &[], &[]),
+    ("devices", &[], &[]),
     ("fetch", &[], &[]),
     ("jail", &["report"], &[]),
     ("judge", &["checks", "jail", "protocol", "report"], &["answer", "wick"]),
@@ -25,7 +26,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("train-assets", &["datasets", "wick"], &["models"]),
     ("wick", &["answer", "kernels", "models", "protocol", "wick-macros"], &[]),
     ("wick-macros", &[], &[]),
-    ("xtask", &["report"], &[]),
+    ("xtask", &["devices", "report"], &[]),
 ];
 
 /// Says whether a room may import another of ours.

@@ -6,11 +6,12 @@ use report::{Event, Verdict};
 
 use crate::{
     cargo,
-    cli::{Check, Device, Format},
+    cli::{Check, Format},
     commands::dress,
     course::{Course, Exercise},
+    device::{self, Choice},
     exhibits,
-    exit::{self, Exit, problem},
+    exit::{self, Exit},
     judge::{self, Hearing},
     live::Live,
     outcome::{Class, Outcome},
@@ -39,10 +40,8 @@ pub(crate) fn run(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
 
 fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
     let begun = Instant::now();
-    if !matches!(flags.device, Device::Cpu | Device::Auto) {
-        let sentence = "This version of Wick judges on the CPU only; leave `--device` out.";
-        return Err(problem(Exit::NoDevice, sentence));
-    }
+    // Before anything else: where there is no device, nothing is judged and nothing is kept.
+    let choice = device::choose(flags.device)?;
     let lock = Lock::take(&course.root, &format!("check {}", flags.name.as_deref().unwrap_or("")))?;
     let mut state = State::read(&course.root)?;
     let place = Place::find(course, &state, flags.name.as_deref())?;
@@ -79,7 +78,7 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
         remember(&mut state, &lock, exercise, snapshot, &outcome, &files)?;
     }
     let (place, outcome, files) = (&place, &outcome, &files);
-    let report = Report { course, flags, place, outcome, files, build_seconds };
+    let report = Report { course, flags, place, choice: &choice, outcome, files, build_seconds };
     report.print(&state, begun.elapsed().as_secs_f64())?;
     Ok(outcome.exit())
 }
@@ -160,6 +159,7 @@ struct Report<'a> {
     course: &'a Course,
     flags: &'a Check,
     place: &'a Place<'a>,
+    choice: &'a Choice,
     outcome: &'a Outcome,
     files: &'a [(String, String)],
     build_seconds: f64,
@@ -174,6 +174,8 @@ impl Report<'_> {
                 "event": "outcome",
                 "exit_code": self.outcome.exit() as u8,
                 "summary": self.outcome.summary(),
+                "device": self.choice.name,
+                "device_reason": self.choice.reason,
                 "files": self.files.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
                 "curves": self.outcome.curves,
                 "pictures": self.outcome.pictures,
@@ -192,6 +194,7 @@ impl Report<'_> {
             title: format!("{}: {}{whose}{implied}", exercise.name, exercise.manifest.title),
             files: self.files.iter().map(short).collect(),
             outcome: self.outcome,
+            device_reason: &self.choice.reason,
             place_of: &|part| exercise.place_of(&self.course.root, part),
             next,
             seconds,

@@ -126,13 +126,21 @@ impl Clone {
     }
 
     pub(crate) fn run_in(&self, folder: &str, arguments: &[&str]) -> Ran {
-        let mut command = self.command(arguments);
-        let output = command.current_dir(self.path(folder)).output().unwrap();
-        Ran {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        ran(self.command(arguments).current_dir(self.path(folder)))
+    }
+
+    /// Runs with variables that name paths.
+    pub(crate) fn run_with(&self, variables: &[(&str, PathBuf)], arguments: &[&str]) -> Ran {
+        ran(self.command(arguments).envs(variables.iter().map(|(name, path)| (name, path))))
+    }
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod broken;
 mod clone;
+mod devices;
 mod sound;
 
 use std::{
@@ -77,11 +78,6 @@ fn a_compile_error_is_three_and_rustc_has_the_word() {
         "error[E0308]: mismatched types\nerror: could not compile `first` (lib)\n",
     );
     ends(&clone, &["check", "first"], 3, "error[E0308]: mismatched types");
-}
-
-#[test]
-fn a_device_that_is_not_there_is_five() {
-    ends(&Clone::new(), &["check", "first", "--device", "cuda"], 5, "on the CPU only");
 }
 
 #[test]

@@ -1,0 +1,146 @@
+//! The device that a check runs on: what was asked for, or what `auto` comes to.
+//!
+//! **Invariant:** a device that cannot be used ends in an error, never in another device, unless
+//! `auto` was asked for; and then the verdict says why.
+
+use std::path::PathBuf;
+
+use devices::{Lack, Need, System};
+
+use crate::{
+    cli::Device,
+    exit::{Exit, problem},
+};
+
+/// Where a check computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// The device, as the judge spells it.
+    pub(crate) name: &'static str,
+    /// Why, as a fragment; empty if it was asked for.
+    pub(crate) reason: String,
+}
+
+/// What was found of a device's needs.
+pub(crate) struct Found {
+    /// In the order in which to mend them; none for `auto`, which needs nothing.
+    pub(crate) needs: Vec<Need>,
+    /// Folders in which libraries were looked for.
+    searched: Vec<PathBuf>,
+}
+
+/// Looks for what a device needs.
+pub(crate) fn look(device: Device, system: &System) -> Found {
+    let alone = |needs| Found { needs, searched: vec![] };
+    match device {
+        Device::Auto => alone(vec![]),
+        Device::Cpu => alone(devices::cpu(system)),
+        Device::Metal => alone(devices::metal()),
+        Device::Cuda => {
+            let devices::Cuda { needs, searched, .. } = devices::cuda(system);
+            Found { needs, searched }
+        }
+    }
+}
+
+impl Found {
+    /// Names of the needs that are not met.
+    pub(crate) fn lacking(&self) -> Vec<&'static str> {
+        self.needs.iter().filter(|need| !need.is_met()).map(|need| need.name).collect()
+    }
+
+    /// Where libraries were looked for, if one was not found.
+    pub(crate) fn places(&self) -> Option<String> {
+        let is_lost = self.needs.iter().filter_map(|need| need.found.as_ref().err());
+        is_lost.into_iter().find(|lack| lack.what.contains("looked for"))?;
+        let folders = self.searched.iter().map(|folder| folder.display().to_string());
+        Some(format!("the loader's folders, {}", folders.collect::<Vec<_>>().join(", ")))
+    }
+}
+
+/// Settles where to compute.
+///
+/// # Errors
+///
+/// Fails with what was looked for and how to mend it if the device cannot be used.
+pub(crate) fn choose(asked: Device) -> anyhow::Result<Choice> {
+    match asked {
+        Device::Cpu => Ok(Choice { name: "cpu", reason: String::new() }),
+        Device::Cuda | Device::Metal => {
+            let found = look(asked, &System::this());
+            let name = name(asked);
+            if found.lacking().is_empty() {
+                let sentence = format!(
+                    "This version of Wick cannot build for {name} yet; leave `--device` out."
+                );
+                return Err(problem(Exit::NoDevice, sentence));
+            }
+            Err(problem(Exit::NoDevice, refusal(name, &found)))
+        }
+        Device::Auto => {
+            let lacking = look(Device::Cuda, &System::this()).lacking();
+            let reason = if lacking.is_empty() {
+                "this version cannot build for cuda yet".to_owned()
+            } else {
+                format!("cuda lacks {}", lacking.join(", "))
+            };
+            Ok(Choice { name: "cpu", reason })
+        }
+    }
+}
+
+/// The device as people type it.
+pub(crate) fn name(device: Device) -> &'static str {
+    match device {
+        Device::Auto => "auto",
+        Device::Cpu => "cpu",
+        Device::Cuda => "cuda",
+        Device::Metal => "metal",
+    }
+}
+
+/// Why a device cannot be used, one line a need.
+fn refusal(name: &str, found: &Found) -> String {
+    let mut text = format!("{name} cannot be used here, so nothing was judged:\n");
+    for need in &found.needs {
+        if let Err(Lack { what, mend }) = &need.found {
+            text += &format!("  {}: {what}\n    mend: {mend}\n", need.name);
+        }
+    }
+    if let Some(places) = found.places() {
+        text += &format!("  looked in: {places}\n");
+    }
+    text + &format!("`cargo xtask doctor --device {name}` says it all; `--device cpu` judges here.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found() -> Found {
+        let lack = Lack { what: "looked for it".to_owned(), mend: "install it".to_owned() };
+        let needs = vec![
+            Need { name: "driver", found: Err(lack) },
+            Need { name: "kit", found: Ok("/kit".to_owned()) },
+        ];
+        Found { needs, searched: vec!["/usr/lib64".into()] }
+    }
+
+    #[test]
+    fn a_refusal_names_what_is_lacking_and_its_mend_alone() {
+        let text = refusal("cuda", &found());
+        assert!(text.contains("  driver: looked for it\n    mend: install it\n"), "{text}");
+        assert!(text.contains("  looked in: the loader's folders, /usr/lib64\n"), "{text}");
+        assert!(!text.contains("/kit"), "{text}");
+    }
+
+    #[test]
+    fn only_what_is_not_met_is_lacking() {
+        assert_eq!(found().lacking(), ["driver"]);
+    }
+
+    #[test]
+    fn the_processor_needs_no_reason() {
+        assert_eq!(choose(Device::Cpu).unwrap().reason, "");
+    }
+}

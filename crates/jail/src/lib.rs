@@ -45,6 +45,10 @@ pub struct Command {
     pub limits: Limits,
     /// Whether to refuse to run it rather than drop a wall that the system does not offer.
     pub strict: bool,
+    /// Whether it computes on a device, whose driver needs what the walls keep away: the system's
+    /// devices and folders, its own helpers, and far more address space than memory. Then only
+    /// processor time, threads and stack are limited, and [`Prisoner::isolation`] says so.
+    pub open_to_device: bool,
 }
 
 /// How much a subject may use, over its whole life.

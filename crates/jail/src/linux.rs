@@ -186,12 +186,14 @@ impl Order {
         let mut env: Vec<_> =
             command.env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
         env.push((command.channel_variable.clone().into_bytes(), b"fd:3,4".to_vec()));
-        let (limits, strict) = (command.limits.clone(), command.strict);
-        Self { args, env, limits: limits.into(), strict, rehearsal: false }
+        let (strict, open_to_device) = (command.strict, command.open_to_device);
+        let limits = command.limits.clone().into();
+        Self { args, env, limits, strict, open_to_device, rehearsal: false }
     }
 
     fn rehearsal() -> Self {
         let limits = crate::Limits::default().into();
-        Self { args: Vec::new(), env: Vec::new(), limits, strict: false, rehearsal: true }
+        let (args, env, strict, open_to_device) = (Vec::new(), Vec::new(), false, false);
+        Self { args, env, limits, strict, open_to_device, rehearsal: true }
     }
 }

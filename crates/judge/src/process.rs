@@ -5,6 +5,7 @@
 
 use std::{
     collections::hash_map::RandomState,
+    env,
     ffi::OsString,
     hash::BuildHasher as _,
     io::{Read, Write},
@@ -17,7 +18,8 @@ use std::{
 use checks::{Death, Subject};
 use jail::{Command, Limits, Output, Prisoner};
 use protocol::{
-    CHANNEL_VARIABLE, DeviceKind, FrameError, MAX_PROGRESS, Progress, Question, Reply, VERSION,
+    CHANNEL_VARIABLE, DeviceKind, FrameError, MAX_PROGRESS, Panic, Progress, Question, Reply,
+    VERSION,
 };
 use report::{Isolation, Verdict};
 
@@ -54,6 +56,9 @@ impl Budget {
 /// Processor time that counts as progress, so that a sleeper's own upkeep does not.
 const PROGRESS: Duration = Duration::from_millis(20);
 
+/// The variable in which the runner names the folders of CUDA's libraries.
+const CUDA_LIBRARIES: &str = "WICK_CUDA_LIBRARIES";
+
 /// How often a slow subject is looked at.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -71,6 +76,7 @@ const REPLY_FACTOR: usize = 16;
 /// A subject behind the border.
 pub struct Process {
     prisoner: Prisoner,
+    device: DeviceKind,
     /// Encoded questions, with the most bytes that the reply may have.
     questions: Sender<Vec<u8>>,
     bounds: Sender<usize>,
@@ -96,7 +102,8 @@ impl Process {
         strict: bool,
     ) -> Result<Result<Self, Death>, jail::JailError> {
         let begun = Instant::now();
-        let mut prisoner = jail::spawn(&command(program, budget, strict))?;
+        let budget = Budget { cpu: budget.cpu + grace(device), ..budget };
+        let mut prisoner = jail::spawn(&command(program, device, budget, strict))?;
         let (mut from_subject, to_subject) = prisoner.take_channel();
         let (questions, to_write) = channel();
         let (bounds, to_expect) = channel();
@@ -112,12 +119,27 @@ impl Process {
         });
         let (ids, n_asked) = (RandomState::new(), 0);
         let (parts, start) = (Vec::new(), Duration::ZERO);
-        let mut process =
-            Self { prisoner, questions, bounds, replies, ids, n_asked, budget, parts, start };
+        let mut process = Self {
+            prisoner,
+            device,
+            questions,
+            bounds,
+            replies,
+            ids,
+            n_asked,
+            budget,
+            parts,
+            start,
+        };
         let opened = process.ask(&Question::Open { version: VERSION, device });
         process.start = begun.elapsed();
         Ok(opened.and_then(|reply| match reply {
             Reply::Opened { version: VERSION, parts } => Ok(Self { parts, ..process }),
+            Reply::Error(what) | Reply::Panic(Panic { message: what, .. })
+                if device != DeviceKind::Cpu =>
+            {
+                Err(process.die(no_device(&what)))
+            }
             Reply::Error(message) => Err(process.violated(format!("It did not open: {message}"))),
             _ => Err(process.violated("It did not open with its parts.".to_owned())),
         }))
@@ -256,7 +278,7 @@ impl Subject for Process {
     }
 
     fn allow(&mut self, cpu: Duration) {
-        self.budget = self.budget.with_cpu(cpu);
+        self.budget = self.budget.with_cpu(cpu + grace(self.device));
     }
 }
 
@@ -288,17 +310,56 @@ fn hear(
     false
 }
 
-fn command(program: &Path, budget: Budget, strict: bool) -> Command {
+/// Why nothing can be judged on a device that seemed to be there.
+fn no_device(what: &str) -> Death {
+    let first = what.lines().next().unwrap_or_default();
+    let what = vec![format!("The device could not be opened: {first}.")];
+    Death { verdict: Verdict::JudgeFault, what }
+}
+
+/// Processor time beyond a check's: at a card's first use its driver compiles every kernel.
+fn grace(device: DeviceKind) -> Duration {
+    Duration::from_secs(if device == DeviceKind::Cpu { 0 } else { 60 })
+}
+
+/// What a device's driver and libraries need of the environment: where the libraries are, which
+/// card to show, and where to keep compiled kernels.
+fn of_device(device: DeviceKind) -> Vec<(OsString, OsString)> {
+    let handed = |name: &str, from: &str| {
+        let value = env::var_os(from).filter(|value| !value.is_empty())?;
+        Some((OsString::from(name), value))
+    };
+    let variables = match device {
+        DeviceKind::Cpu => return Vec::new(),
+        DeviceKind::Cuda | DeviceKind::Metal => [
+            handed("LD_LIBRARY_PATH", CUDA_LIBRARIES),
+            handed("CUDA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+            handed("CUDA_CACHE_PATH", "CUDA_CACHE_PATH"),
+            handed("HOME", "HOME"),
+        ],
+    };
+    variables.into_iter().flatten().collect()
+}
+
+fn command(program: &Path, device: DeviceKind, budget: Budget, strict: bool) -> Command {
     let variable = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
     Command {
         program: program.to_owned(),
         args: Vec::new(),
         // Small tensors are several times faster on one thread, and candle appends twenty lines
         // to every error if backtraces are on.
-        env: vec![variable("RAYON_NUM_THREADS", "1"), variable("RUST_BACKTRACE", "0")],
+        env: [variable("RAYON_NUM_THREADS", "1"), variable("RUST_BACKTRACE", "0")]
+            .into_iter()
+            .chain(of_device(device))
+            .collect(),
         channel_variable: CHANNEL_VARIABLE.to_owned(),
-        limits: Limits { cpu: budget.life, memory_bytes: MEMORY_BYTES, ..Limits::default() },
+        limits: Limits {
+            cpu: budget.life + grace(device),
+            memory_bytes: MEMORY_BYTES,
+            ..Limits::default()
+        },
         strict,
+        open_to_device: device != DeviceKind::Cpu,
     }
 }
 

@@ -39,6 +39,24 @@ pub(super) fn impose(bounds: &Bounds, others: u64) -> io::Result<()> {
     set(Resource::Cpu, bounds.cpu_seconds, bounds.cpu_seconds + 1)
 }
 
+/// Limits what a device's driver does not need: it reserves address space by the terabyte, keeps a
+/// cache in files, and opens many.
+///
+/// # Errors
+///
+/// Fails if the system refuses a limit.
+pub(super) fn impose_on_time(bounds: &Bounds, others: u64) -> io::Result<()> {
+    let exact = [
+        (Resource::Stack, bounds.stack_bytes),
+        (Resource::Nproc, bounds.threads + COMPANIONS + others),
+        (Resource::Core, 1),
+    ];
+    for (resource, limit) in exact {
+        set(resource, limit, limit)?;
+    }
+    set(Resource::Cpu, bounds.cpu_seconds, bounds.cpu_seconds + 1)
+}
+
 /// Sets a limit, or leaves a lower one that is already there.
 fn set(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     let now = rustix::process::getrlimit(resource);

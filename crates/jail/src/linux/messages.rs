@@ -22,6 +22,9 @@ use crate::JailError;
 pub(super) const N_DESCRIPTORS: usize = 4;
 const MAX_ORDER_BYTES: usize = 1 << 18;
 const MAX_REPORT_BYTES: usize = 256;
+/// Why there are no walls around a subject on a device.
+pub(super) const OPEN: &str = "its limits hold, but it can read your files and use your network, \
+                               since the device's driver needs what walls keep away";
 
 /// Judge to trampoline: run this.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +33,8 @@ pub(super) struct Order {
     pub(super) env: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) limits: Bounds,
     pub(super) strict: bool,
+    /// Whether a device's driver must be in reach, which only limits leave.
+    pub(super) open_to_device: bool,
     /// Whether to raise the walls and execute nothing.
     pub(super) rehearsal: bool,
 }
@@ -81,7 +86,11 @@ impl From<Walls> for report::Isolation {
         let full = walls.missing.is_empty();
         let missing = walls.missing.join("; ");
         let sentence = format!("This system does not confine an answer fully: {missing}.");
-        let weakness = if full { String::new() } else { sentence };
+        let weakness = match missing.as_str() {
+            "" => String::new(),
+            OPEN => format!("An answer on a device is not confined: {OPEN}."),
+            _ => sentence,
+        };
         Self { full, layers: walls.standing, weakness }
     }
 }

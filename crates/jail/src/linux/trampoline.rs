@@ -23,7 +23,7 @@ use super::{
     identity,
     libraries::Libraries,
     limits,
-    messages::{Order, Progress, Report, Walls, receive_order, send_report},
+    messages::{OPEN, Order, Progress, Report, Walls, receive_order, send_report},
     namespaces,
     subject::{self, FIRST_FREE, Kit, OWN_FAULT},
     system::{self, exit_now},
@@ -45,7 +45,7 @@ pub(super) fn run() -> ! {
         eprintln!("This argument is for the judge's own use: it starts a subject behind walls.");
         exit_now(2);
     };
-    let forked = prepare().and_then(|site| Ok((system::fork()?, site)));
+    let forked = prepare(&order).and_then(|site| Ok((system::fork()?, site)));
     match forked {
         Ok((None, site)) => init(&socket, &order, kit, site),
         Ok((Some(init), _)) => {
@@ -69,11 +69,16 @@ fn receive() -> io::Result<(OwnedFd, Order, Kit)> {
 }
 
 /// Gives up root, then moves into namespaces, or notes why not.
-fn prepare() -> io::Result<Site> {
+fn prepare(order: &Order) -> io::Result<Site> {
     setsid()?;
     set_child_subreaper(Some(getpid()))?;
     let libraries = Libraries::find()?;
     let mut walls = Walls::default();
+    if order.open_to_device {
+        walls.missing.push(OPEN.to_owned());
+        let trampoline = pidfd_open(getpid(), PidfdFlags::empty())?;
+        return Ok(Site { libraries, walls, others: limits::tasks_of_user(), trampoline });
+    }
     let alone = identity::give_up_root().unwrap_or_else(|error| {
         walls.missing.push(format!("no user of its own, because root cannot be left: {error}"));
         false

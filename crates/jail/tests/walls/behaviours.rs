@@ -24,6 +24,7 @@ pub(crate) fn command<const N: usize>(args: [&str; N]) -> Command {
         channel_variable: "CHANNEL".to_owned(),
         limits: Limits { cpu: Duration::from_secs(5), ..Limits::default() },
         strict: true,
+        open_to_device: false,
     }
 }
 

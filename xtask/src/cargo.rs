@@ -97,7 +97,12 @@ pub(crate) fn build(root: &Path, packages: &[&str]) -> anyhow::Result<Built> {
     build_with(command, root, packages)
 }
 
-fn build_with(mut command: Command, root: &Path, packages: &[&str]) -> anyhow::Result<Built> {
+/// Builds packages by a call that has all but their names.
+pub(crate) fn build_with(
+    mut command: Command,
+    root: &Path,
+    packages: &[&str],
+) -> anyhow::Result<Built> {
     command.args(["--quiet", "--message-format=json-render-diagnostics", "--color"]);
     command.arg(if wants_colour() { "always" } else { "never" });
     let (is_built, survey) = run(command, root, packages, true)?;

@@ -113,6 +113,9 @@ pub(crate) struct Doctor {
     /// Fetch what CUDA needs and can be fetched without root; says what and how much.
     #[arg(long)]
     pub(crate) fix: bool,
+    /// Build a solution for CUDA and start it, which needs the kit and no card (minutes, once).
+    #[arg(long, conflicts_with = "fix")]
+    pub(crate) trial: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }

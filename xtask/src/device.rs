@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use devices::{Lack, Need, System};
+use devices::{Cuda, Lack, Need, System};
 
 use crate::{
     cli::Device,
@@ -17,8 +17,10 @@ use crate::{
 pub(crate) struct Choice {
     /// The device, as the judge spells it.
     pub(crate) name: &'static str,
-    /// Why, as a fragment; empty if it was asked for.
+    /// Why, or the card's name; empty on the processor if it was asked for.
     pub(crate) reason: String,
+    /// What a build for CUDA needs; none elsewhere.
+    pub(crate) cuda: Option<Cuda>,
 }
 
 /// What was found of a device's needs.
@@ -64,27 +66,23 @@ impl Found {
 ///
 /// Fails with what was looked for and how to mend it if the device cannot be used.
 pub(crate) fn choose(asked: Device) -> anyhow::Result<Choice> {
+    let system = System::this();
+    let cpu = |reason| Choice { name: "cpu", reason, cuda: None };
     match asked {
-        Device::Cpu => Ok(Choice { name: "cpu", reason: String::new() }),
-        Device::Cuda | Device::Metal => {
-            let found = look(asked, &System::this());
-            let name = name(asked);
-            if found.lacking().is_empty() {
-                let sentence = format!(
-                    "This version of Wick cannot build for {name} yet; leave `--device` out."
-                );
-                return Err(problem(Exit::NoDevice, sentence));
+        Device::Cpu => Ok(cpu(String::new())),
+        Device::Metal => Err(problem(Exit::NoDevice, refusal(name(asked), &look(asked, &system)))),
+        Device::Cuda | Device::Auto => {
+            let cuda = devices::cuda(&system);
+            let found = Found { needs: cuda.needs.clone(), searched: cuda.searched.clone() };
+            let is_auto = asked == Device::Auto;
+            if cuda.is_usable() {
+                let card = cuda.card.as_ref().map_or("", |card| card.name.as_str()).to_owned();
+                return Ok(Choice { name: "cuda", reason: card, cuda: Some(cuda) });
             }
-            Err(problem(Exit::NoDevice, refusal(name, &found)))
-        }
-        Device::Auto => {
-            let lacking = look(Device::Cuda, &System::this()).lacking();
-            let reason = if lacking.is_empty() {
-                "this version cannot build for cuda yet".to_owned()
-            } else {
-                format!("cuda lacks {}", lacking.join(", "))
-            };
-            Ok(Choice { name: "cpu", reason })
+            if is_auto {
+                return Ok(cpu(format!("cuda lacks {}", found.lacking().join(", "))));
+            }
+            Err(problem(Exit::NoDevice, refusal(name(asked), &found)))
         }
     }
 }

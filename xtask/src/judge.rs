@@ -1,6 +1,7 @@
 //! Running the judge and reading its lines.
 
 use std::{
+    ffi::OsString,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -22,6 +23,10 @@ pub(crate) struct Hearing<'a> {
     pub(crate) part: Option<&'a str>,
     pub(crate) seed: Option<u64>,
     pub(crate) impostor: Option<&'a str>,
+    /// As the judge spells it.
+    pub(crate) device: &'a str,
+    /// Folders of the device's libraries.
+    pub(crate) libraries: Option<OsString>,
 }
 
 /// Finds the two programs that a build made.
@@ -82,6 +87,12 @@ fn command(root: &Path, hearing: &Hearing) -> Command {
     }
     if let Some(impostor) = hearing.impostor {
         command.args(["--impostor", impostor]);
+    }
+    if hearing.device != "cpu" {
+        command.args(["--device", hearing.device]);
+    }
+    if let Some(libraries) = &hearing.libraries {
+        command.env("WICK_CUDA_LIBRARIES", libraries);
     }
     // Impostors run in the judge; at their sizes one thread is fastest.
     command.env("RAYON_NUM_THREADS", "1").env("RUST_BACKTRACE", "0");

@@ -12,6 +12,7 @@ mod cargo;
 mod cli;
 mod commands;
 mod course;
+mod cuda;
 mod curve;
 mod derive;
 mod device;

@@ -97,7 +97,17 @@ impl Outcome {
         self.expected.iter().filter(is_missing).map(String::as_str).collect()
     }
 
+    /// Whether a device that seemed to be there could not be opened, so that nothing was judged.
+    pub(crate) fn has_no_device(&self) -> bool {
+        let is_on_device = self.started.as_ref().is_some_and(|started| started.device != "cpu");
+        let n_faults = self.count(Class::Fault);
+        is_on_device && n_faults > 0 && n_faults == self.parts.len()
+    }
+
     pub(crate) fn exit(&self) -> Exit {
+        if self.finished.is_some() && self.has_no_device() {
+            return Exit::NoDevice;
+        }
         if self.finished.is_none() || self.count(Class::Fault) > 0 || !self.missing().is_empty() {
             return Exit::Bug;
         }
@@ -133,12 +143,17 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
-    use report::Prints;
+    use report::{Isolation, Prints};
 
     use super::*;
 
     #[track_caller]
     fn check(verdicts: &[Verdict], exit: Exit) {
+        check_on("cpu", verdicts, exit);
+    }
+
+    #[track_caller]
+    fn check_on(device: &str, verdicts: &[Verdict], exit: Exit) {
         let part = |&verdict: &Verdict| PartReport {
             part: "one".to_owned(),
             verdict,
@@ -157,7 +172,15 @@ mod tests {
             start_millis: 0.0,
         });
         let parts = verdicts.iter().map(part).collect();
-        let outcome = Outcome { parts, finished, ..Outcome::default() };
+        let started = Some(Started {
+            version: report::VERSION,
+            exercise: "attention".to_owned(),
+            seed: 7,
+            device: device.to_owned(),
+            isolation: Isolation { full: true, layers: vec![], weakness: String::new() },
+            parts: vec![],
+        });
+        let outcome = Outcome { started, parts, finished, ..Outcome::default() };
         assert_eq!(outcome.exit(), exit);
     }
 
@@ -186,6 +209,13 @@ mod tests {
     #[test]
     fn a_fault_of_the_judge_is_ours() {
         check(&[Verdict::Passed, Verdict::JudgeFault], Exit::Bug);
+    }
+
+    #[test]
+    fn a_device_that_does_not_open_is_five() {
+        check_on("cuda", &[Verdict::JudgeFault, Verdict::JudgeFault], Exit::NoDevice);
+        check_on("cuda", &[Verdict::Passed, Verdict::JudgeFault], Exit::Bug);
+        check_on("cuda", &[Verdict::Passed, Verdict::Wrong], Exit::Failed);
     }
 
     #[test]

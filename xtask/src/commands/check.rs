@@ -54,8 +54,15 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
         if flags.solution { format!("{}-solution", exercise.name) } else { exercise.name.clone() };
     let building = Instant::now();
     let built = cargo::build_for(&course.root, &exercise.name, &[&package])?;
+    let programs = match (judge::programs(built, &package)?, &choice.cuda) {
+        // The judge stays on the processor; the answer is built once more, for the card.
+        (Some((judge, subject)), Some(cuda)) => {
+            crate::cuda::build(&course.root, &package, cuda, &subject)?.map(|it| (judge, it))
+        }
+        (programs, _) => programs,
+    };
     let build_seconds = building.elapsed().as_secs_f64();
-    let Some((judge, subject)) = judge::programs(built, &package)? else {
+    let Some((judge, subject)) = programs else {
         anstream::eprintln!("\n{} does not compile; nothing was checked.", exercise.name);
         return Ok(Exit::DoesNotCompile);
     };
@@ -69,12 +76,14 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
         part: place.part.as_deref(),
         seed: flags.seed,
         impostor: flags.impostor.as_deref(),
+        device: choice.name,
+        libraries: choice.cuda.as_ref().map(crate::cuda::libraries),
     };
     let mut outcome = listen(course, &hearing, flags.output.format)?;
     outcome.expected = expected(&place, flags);
 
     let files = hashes(course, exercise, flags.solution);
-    if let Some(snapshot) = snapshot {
+    if let Some(snapshot) = snapshot.filter(|_| !outcome.has_no_device()) {
         remember(&mut state, &lock, exercise, snapshot, &outcome, &files)?;
     }
     let (place, outcome, files) = (&place, &outcome, &files);
@@ -220,6 +229,11 @@ impl Report<'_> {
                  report it.",
                 missing.join(", ")
             );
+        }
+        if self.outcome.has_no_device() {
+            return "The device could not be used, so nothing was judged and nothing counts. \
+                    `cargo xtask doctor --device cuda` says what this machine has."
+                .to_owned();
         }
         if self.outcome.count(Class::Fault) > 0 {
             return "The judge could not do its work; this says nothing about your answer. \

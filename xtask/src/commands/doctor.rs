@@ -1,11 +1,16 @@
 //! `doctor`: what this machine has to compute with, and how to mend what is missing.
 
+use std::process::{Command, Stdio};
+
 use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
 use devices::{KitError, Lack, System};
 
 use crate::{
     cli::{Device, Doctor, Format},
     commands::dress,
+    course::Course,
+    cuda,
     device::{Found, look, name},
     exit::{Exit, problem},
 };
@@ -16,6 +21,9 @@ const ALL: [Device; 3] = [Device::Cuda, Device::Metal, Device::Cpu];
 pub(crate) fn run(flags: &Doctor) -> anyhow::Result<Exit> {
     if flags.fix {
         fix(flags.device)?;
+    }
+    if flags.trial {
+        return trial(flags.device);
     }
     let system = System::this();
     let asked = if flags.device == Device::Auto { &ALL[..] } else { &[flags.device] };
@@ -67,6 +75,36 @@ fn fix(device: Device) -> anyhow::Result<()> {
         };
         problem(exit, crate::text::sentence(&error.to_string()))
     })
+}
+
+/// Builds a solution for CUDA, and sees that it starts where there is none.
+fn trial(device: Device) -> anyhow::Result<Exit> {
+    let found = devices::cuda(&System::this());
+    if device != Device::Cuda {
+        let sentence = "Only CUDA has a trial: cargo xtask doctor --device cuda --trial";
+        return Err(problem(Exit::Usage, sentence));
+    }
+    let needed = ["system", "C++ compiler", "kit"];
+    let lacks = |need: &&devices::Need| needed.contains(&need.name) && !need.is_met();
+    if let Some(Err(Lack { what, mend })) = found.needs.iter().find(lacks).map(|need| &need.found) {
+        let sentence = format!("Nothing can be built for CUDA here: {what}; mend: {mend}");
+        return Err(problem(Exit::NoDevice, sentence));
+    }
+    let course = Course::find()?;
+    let first = course.exercises.first().context("the course has no exercise")?;
+    let package = format!("{}-solution", first.name);
+    let beside = std::env::current_exe()?;
+    let Some(program) = cuda::build(&course.root, &package, &found, &beside)? else {
+        return Ok(Exit::DoesNotCompile);
+    };
+    // Without a judge it says whom to ask, and ends with 2.
+    let started = Command::new(&program).stdin(Stdio::null()).output()?;
+    if started.status.code() != Some(2) {
+        let said = String::from_utf8_lossy(&started.stderr);
+        anyhow::bail!("{} does not start: {}", program.display(), said.trim());
+    }
+    say!("{package} is built for CUDA and starts: {}", program.display());
+    Ok(Exit::Passed)
 }
 
 /// Everything about a device, a line a need.

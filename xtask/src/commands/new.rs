@@ -89,6 +89,8 @@ fn prove(course: &Course, names: &Names) -> anyhow::Result<Proof> {
             part: None,
             seed: None,
             impostor: None,
+            device: "cpu",
+            libraries: None,
         };
         judge::hear(&course.root, &hearing, &mut |_, event| {
             match event {

@@ -1,6 +1,6 @@
 //! Results: from what a part returns to protocol values.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor, bail};
 use protocol::Value;
 
 use crate::{Numbers, Weights, tensor::to_raw};
@@ -34,6 +34,31 @@ impl Output {
                 Value::Named(weights.iter().map(encode).collect::<candle_core::Result<_>>()?)
             }
         })
+    }
+}
+
+impl Output {
+    /// Makes sure that its tensors are on the device of the arguments.
+    ///
+    /// A named tensor without axes may be elsewhere: a count is cheaper to read on the processor.
+    pub(crate) fn stays_on(&self, device: &Device) -> candle_core::Result<()> {
+        let elsewhere = |tensor: &&Tensor| !tensor.device().same_device(device);
+        let strayed = match self {
+            Self::Plain(_) => None,
+            Self::Tensor(tensor) => Some(tensor).filter(elsewhere),
+            Self::Named(weights) => {
+                let mut tensors = weights.iter().map(|(_, tensor)| tensor);
+                tensors.find(|tensor| tensor.rank() > 0 && elsewhere(tensor))
+            }
+        };
+        match strayed {
+            None => Ok(()),
+            Some(tensor) => bail!(
+                "device mismatch in what came back, arguments: {:?}, result: {:?}",
+                device.location(),
+                tensor.device().location()
+            ),
+        }
     }
 }
 

@@ -34,6 +34,9 @@ fn call(part: Call, args: &[Value], device: &Device) -> anyhow::Result<Reply> {
     let meter = usage::Meter::start();
     let outputs = part(&decoded)?;
     let usage = meter.stop();
+    if args.iter().any(|arg| matches!(arg, Value::Tensor(_) | Value::Named(_))) {
+        outputs.iter().try_for_each(|output| output.stays_on(device))?;
+    }
     let values = outputs.iter().map(Output::encode).collect::<candle_core::Result<_>>()?;
     Ok(Reply::Values(values, usage))
 }

@@ -43,4 +43,5 @@ pub const SUITE: Suite = Suite {
         &cached::CACHED_ATTENTION,
         &by_hand::ATTENTION_BY_HAND,
     ],
+    homebound: &[causal_mask::HOMEBOUND],
 };

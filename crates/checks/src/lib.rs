@@ -48,13 +48,13 @@ pub mod transformer;
 pub use array::Array;
 pub use generator::{Generator, STREAM_VERSION};
 pub use gradient::{Inputs, numeric_gradient};
-pub use local::Local;
+pub use local::{Local, OnDevice};
 pub use named::Named;
 pub use rule::SourceRule;
 pub use subject::{Death, Outcome, Stop, Subject};
-pub use suite::{Alternative, Check, Impostor, Kind, Part, Suite};
+pub use suite::{Alternative, Check, Homebound, Impostor, Kind, Part, Suite};
 pub use tolerance::Tolerance;
-pub use trial::{Margin, Trial};
+pub use trial::{DEVICES_MIXED, Margin, Trial};
 
 /// Every exercise that this build can judge, in the order of their names.
 pub const SUITES: &[&Suite] = &[

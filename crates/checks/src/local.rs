@@ -34,19 +34,42 @@ impl Local {
 
 impl Subject for Local {
     fn ask(&mut self, question: &Question) -> Result<Reply, Death> {
-        let (args, cotangents) = match question {
-            Question::Open { .. } => {
-                return Ok(Reply::Opened { version: VERSION, parts: Vec::new() });
-            }
-            Question::Call { args, .. } => (args, None),
-            Question::Gradient { args, cotangents, .. } => (args, Some(cotangents.as_slice())),
-        };
-        let reply = || answer::reply(self.answer, args, cotangents, &Device::Cpu);
-        let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(catch_unwind(AssertUnwindSafe(reply)).unwrap_or_else(|payload| {
-            Reply::Panic(Panic { message: message(payload.as_ref()), location: None })
-        }))
+        Ok(reply(self.answer, question, &Device::Cpu))
     }
+}
+
+/// The same, with the arguments on a device that its owner has opened.
+#[derive(Clone, Debug)]
+pub struct OnDevice {
+    answer: Call,
+    device: Device,
+}
+
+impl OnDevice {
+    /// Makes a subject of `answer`.
+    #[must_use]
+    pub fn new(answer: Call, device: Device) -> Self {
+        Self { answer, device }
+    }
+}
+
+impl Subject for OnDevice {
+    fn ask(&mut self, question: &Question) -> Result<Reply, Death> {
+        Ok(reply(self.answer, question, &self.device))
+    }
+}
+
+fn reply(answer: Call, question: &Question, device: &Device) -> Reply {
+    let (args, cotangents) = match question {
+        Question::Open { .. } => return Reply::Opened { version: VERSION, parts: Vec::new() },
+        Question::Call { args, .. } => (args, None),
+        Question::Gradient { args, cotangents, .. } => (args, Some(cotangents.as_slice())),
+    };
+    let reply = || answer::reply(answer, args, cotangents, device);
+    let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    catch_unwind(AssertUnwindSafe(reply)).unwrap_or_else(|payload| {
+        Reply::Panic(Panic { message: message(payload.as_ref()), location: None })
+    })
 }
 
 /// What a panic said.

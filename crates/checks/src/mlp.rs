@@ -49,4 +49,5 @@ pub const SUITE: Suite = Suite {
         &diagnose::DIAGNOSE,
         &severed::ASSERT_ALL_GRADIENTS,
     ],
+    homebound: &[numeric_gradient::HOMEBOUND],
 };

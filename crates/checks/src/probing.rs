@@ -61,4 +61,5 @@ pub const SUITE: Suite = Suite {
         &othello_intervene::OTHELLO_INTERVENE,
         &induction_claim::INDUCTION_CLAIM,
     ],
+    homebound: &[head_scores::HOMEBOUND],
 };

@@ -56,6 +56,10 @@ pub fn prove(suite: &Suite, part: &'static Part) -> PartProof {
         faults.extend(tried.iter().find_map(|tried| too_noisy(part, alternative.name, tried)));
         noise = tried.iter().map(Attempt::noise).fold(noise, f64::max);
     }
+    for homebound in suite.homebound.iter().filter(|homebound| homebound.part == part.name) {
+        let tried = SEEDS.map(|s| attempt(suite, part, &mut Local::new(homebound.answer), s));
+        faults.extend(faults::of_homebound(part, homebound, &tried));
+    }
     let lazy = prove_lazy(suite, part);
     let mut matrix = Vec::new();
     for (impostor, tried) in &impostors {

@@ -13,6 +13,8 @@ pub struct Suite {
     pub exercise: &'static str,
     /// Its parts, in the order in which they are learned.
     pub parts: &'static [&'static Part],
+    /// Answers that are right on the processor and nowhere else.
+    pub homebound: &'static [Homebound],
 }
 
 impl Suite {
@@ -102,6 +104,20 @@ pub struct Impostor {
     /// The first check that it fails.
     pub caught_by: &'static str,
     /// The wrong answer itself.
+    pub answer: Call,
+}
+
+/// A wrong answer that no check on the processor can tell: it computes there whatever it is given.
+///
+/// It has to pass every check on the processor, and to fail on any other device;
+/// `judge/tests/device.rs` looks at the second where there is one.
+#[derive(Debug)]
+pub struct Homebound {
+    /// Name of the part that it answers.
+    pub part: &'static str,
+    /// What it does wrong, as a clause.
+    pub diagnosis: &'static str,
+    /// The answer itself.
     pub answer: Call,
 }
 

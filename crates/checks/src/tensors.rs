@@ -49,4 +49,5 @@ pub const SUITE: Suite = Suite {
         &ray_triangles::RAY_TRIANGLES,
         &whiten::WHITEN,
     ],
+    homebound: &[identity::HOMEBOUND],
 };

@@ -57,4 +57,5 @@ pub const SUITE: Suite = Suite {
         &beam_search::BEAM_SEARCH,
         &speculative_decode::SPECULATIVE_DECODE,
     ],
+    homebound: &[embed::HOMEBOUND],
 };

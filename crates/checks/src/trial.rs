@@ -1,5 +1,7 @@
 //! A trial: what a check asks with, and judges by.
 
+mod words;
+
 use std::collections::BTreeMap;
 
 use protocol::{DType, Gradient, Question, RawTensor, Reply, Usage, Value};
@@ -10,6 +12,9 @@ use crate::{
     compare::{compare, excess},
     numeric_gradient,
 };
+
+pub use words::DEVICES_MIXED;
+use words::{describe, translate};
 
 /// What Rust says at a `todo!`.
 const TODO: &str = "not yet implemented";
@@ -37,6 +42,8 @@ pub struct Margin {
     pub dtype: DType,
     /// Largest error, in units of the bound.
     pub used: f64,
+    /// Largest error itself.
+    pub difference: f64,
 }
 
 impl<'a> Trial<'a> {
@@ -325,7 +332,9 @@ impl<'a> Trial<'a> {
     ) -> Outcome {
         match compare(name, got, expected, tolerance) {
             Ok(used) => {
-                self.margins.push(Margin { name: name.to_owned(), dtype: got.dtype(), used });
+                let (name, dtype) = (name.to_owned(), got.dtype());
+                let difference = used * tolerance.bound(expected);
+                self.margins.push(Margin { name, dtype, used, difference });
                 Ok(())
             }
             Err(finding) => {
@@ -437,62 +446,4 @@ fn in_double(value: Value) -> Value {
         }
         other => other,
     }
-}
-
-/// Longest description of an argument, in characters.
-const DESCRIPTION: usize = 160;
-
-fn describe(value: &Value) -> String {
-    let text = match value {
-        Value::None => "none".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Int(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
-        // Only the start is shown, so only the start of a long one is written.
-        Value::Text(text) => format!("{:?}", text.chars().take(DESCRIPTION).collect::<String>()),
-        Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
-        Value::Ints(ints) if ints.len() > DESCRIPTION => format!("{:?}", &ints[..DESCRIPTION]),
-        Value::Ints(ints) => format!("{ints:?}"),
-        Value::Texts(texts) => format!("{texts:?}"),
-        Value::Tensor(raw) => describe_raw(raw),
-        Value::Named(set) => {
-            let each: Vec<_> =
-                set.iter().map(|(name, raw)| format!("{name}: {}", describe_raw(raw))).collect();
-            each.join(", ")
-        }
-        Value::Numbers(numbers) => {
-            let each: Vec<_> =
-                numbers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-            each.join(", ")
-        }
-    };
-    if text.chars().count() <= DESCRIPTION {
-        return text;
-    }
-    text.chars().take(DESCRIPTION).chain(['…']).collect()
-}
-
-fn describe_raw(raw: &RawTensor) -> String {
-    match Array::from_raw(raw) {
-        Ok(array) if array.values().len() <= 12 && array.rank() <= 1 => {
-            let values: Vec<_> =
-                array.values().iter().map(|&value| crate::compare::number(value)).collect();
-            format!("{} [{}]", array.dtype().name(), values.join(", "))
-        }
-        Ok(array) => array.describe(),
-        Err(error) => error.to_string(),
-    }
-}
-
-/// Says in a learner's words what candle says in its own.
-fn translate(message: &str) -> String {
-    let first = message.lines().next().unwrap_or_default();
-    if message.contains("non-contiguous") || message.contains("MatMulUnexpectedStriding") {
-        return format!(
-            "{first}. An operand of the matmul is not contiguous, as splitting heads or a \
-             transpose leaves it; call `.contiguous()?` on it first."
-        );
-    }
-    let kept: Vec<&str> = message.lines().take(4).collect();
-    kept.join(" ")
 }

@@ -87,7 +87,7 @@ const SMALL: Impostor = Impostor {
 };
 
 fn prove(part: &'static Part) -> PartProof {
-    strength::prove(&Suite { exercise: "planted", parts: &[] }, part)
+    strength::prove(&Suite { exercise: "planted", parts: &[], homebound: &[] }, part)
 }
 
 /// Proves that a planted fault is found, and nothing but it.

@@ -107,7 +107,8 @@ fn answer(question: Question, device: &mut Device) -> Reply {
 fn open_device(kind: DeviceKind) -> candle_core::Result<Device> {
     match kind {
         DeviceKind::Cpu => Ok(Device::Cpu),
-        DeviceKind::Cuda => Device::new_cuda(0),
+        // One stream for all threads: each question is answered in a thread of its own.
+        DeviceKind::Cuda => Device::new_cuda_with_stream(0),
         DeviceKind::Metal => Device::new_metal(0),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use wick::{Program, Step, part, piece};
 
 /// Measures the slope of a function along each input, and says which of the claimed slopes hold.
@@ -204,9 +204,9 @@ impl Scalar {
 /// Source: Karpathy (2020), micrograd, which this is with a longer stack.
 #[part]
 pub fn scalar(f: &Program, point: &Tensor, times: usize) -> Result<(f64, Tensor)> {
-    let point = point.to_vec1::<f64>()?;
+    let (device, point) = (point.device(), point.to_vec1::<f64>()?);
     let (value, gradients) = wick::on_small_stack(|| play(f, &point, times))?;
-    Ok((value, Tensor::new(gradients, &Device::Cpu)?))
+    Ok((value, Tensor::new(gradients, device)?))
 }
 
 // given: one operation of yours for each step

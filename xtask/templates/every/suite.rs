@@ -9,4 +9,5 @@ pub const SUITE: Suite = Suite {
     exercise: "sample_exercise",
     // In the order in which they are learned.
     parts: &[&sample_part::SAMPLE_PART],
+    homebound: &[],
 };

@@ -1,7 +1,7 @@
 //! `alibi`: scores that fall with the distance.
 
 use answer::answer;
-use candle_core::{DType as CandleDType, Device, Result, Tensor, bail};
+use candle_core::{DType as CandleDType, Result, Tensor, bail};
 use protocol::DType;
 
 use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Tolerance, Trial, args};
@@ -146,9 +146,7 @@ pub(super) const ALIBI: Part = Part {
                 let (_, n_heads, seq_q, seq_k) = scores.dims4()?;
                 let distance =
                     |i: usize, j: usize| (i as f64 - j as f64 + seq_k as f64 - seq_q as f64).abs();
-                scores.broadcast_sub(
-                    &table([n_heads, seq_q, seq_k], slope, distance)?.to_dtype(scores.dtype())?,
-                )
+                scores.broadcast_sub(&table([n_heads, seq_q, seq_k], slope, distance, scores)?)
             }),
         },
     ],
@@ -270,15 +268,16 @@ fn taken(
         bail!("{seq_q} queries for {seq_k} keys");
     }
     let distance = |i, j| distance(seq_k - seq_q + i, j);
-    table([n_heads, seq_q, seq_k], slope, distance)?.to_dtype(scores.dtype())
+    table([n_heads, seq_q, seq_k], slope, distance, scores)
 }
 
 fn table(
     [n_heads, seq_q, seq_k]: [usize; 3],
     slope: impl Fn(f64, f64) -> f64,
     distance: impl Fn(usize, usize) -> f64,
+    like: &Tensor,
 ) -> Result<Tensor> {
     let value = |at: &[usize]| slope(at[0] as f64, n_heads as f64) * distance(at[1], at[2]);
     let values = Array::from_fn(&[n_heads, seq_q, seq_k], value).values().to_vec();
-    Tensor::from_vec(values, (n_heads, seq_q, seq_k), &Device::Cpu)
+    Tensor::from_vec(values, (n_heads, seq_q, seq_k), like.device())?.to_dtype(like.dtype())
 }

@@ -1,10 +1,12 @@
 //! `causal_mask`: a query sees its own position and the past.
 
 use answer::answer;
-use candle_core::{D, DType as CandleDType, Result, Tensor, bail};
+use candle_core::{D, DType as CandleDType, Device, Result, Tensor, bail};
 use protocol::DType;
 
-use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Tolerance, Trial, args};
+use crate::{
+    Alternative, Array, Check, Homebound, Impostor, Kind, Outcome, Part, Tolerance, Trial, args,
+};
 
 pub(super) const CAUSAL_MASK: Part = Part {
     name: "causal_mask",
@@ -147,6 +149,16 @@ pub(super) const CAUSAL_MASK: Part = Part {
             square.narrow(0, seq_k - seq_q, seq_q)
         }),
     }],
+};
+
+pub(super) const HOMEBOUND: Homebound = Homebound {
+    part: "causal_mask",
+    diagnosis: "the mask is made on the processor, wherever `q` is",
+    answer: answer!(|q: &Tensor, k: &Tensor| {
+        let (seq_q, seq_k) = lengths(q, k)?;
+        let square = Tensor::tril2(seq_k, CandleDType::U8, &Device::Cpu)?;
+        square.narrow(0, seq_k - seq_q, seq_q)
+    }),
 };
 
 fn documented_example(trial: &mut Trial) -> Outcome {

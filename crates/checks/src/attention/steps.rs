@@ -37,7 +37,8 @@ pub(super) fn mix(pattern: &Tensor, v: &Tensor) -> Result<Tensor> {
 pub(super) fn fill(t: &Tensor, mask: Option<&Tensor>, value: f64) -> Result<Tensor> {
     let Some(mask) = mask else { return Ok(t.clone()) };
     let value = Tensor::new(value, t.device())?.to_dtype(t.dtype())?.broadcast_as(t.shape())?;
-    mask.broadcast_as(t.shape())?.where_cond(t, &value)
+    // Those that are made here are made on the processor.
+    mask.to_device(t.device())?.broadcast_as(t.shape())?.where_cond(t, &value)
 }
 
 /// Weights by candle's fused softmax, which has no backward pass.

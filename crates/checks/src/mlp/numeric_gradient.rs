@@ -5,7 +5,9 @@ use candle_core::{Device, Result, Tensor, bail};
 use protocol::DType;
 
 use super::dual::{self, Rule, WRONG};
-use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Tolerance, Trial, args};
+use crate::{
+    Alternative, Array, Check, Homebound, Impostor, Kind, Outcome, Part, Tolerance, Trial, args,
+};
 
 /// Makes an answer that measures or judges in another way.
 macro_rules! slip {
@@ -187,6 +189,16 @@ pub(super) const NUMERIC_GRADIENT: Part = Part {
     }],
 };
 
+pub(super) const HOMEBOUND: Homebound = Homebound {
+    part: "numeric_gradient",
+    diagnosis: "the slopes are put on the processor, wherever `point` is",
+    answer: answer!(|f: &Program, point: &Tensor, claimed: &Tensor| {
+        let (slopes, holds) = by_richardson(f, point, claimed)?;
+        let home = |tensor: Tensor| tensor.to_device(&Device::Cpu);
+        Ok::<_, candle_core::Error>((home(slopes)?, home(holds)?))
+    }),
+};
+
 /// The contract's own bound.
 const TOLERANCE: Tolerance = Tolerance::relative(1e-6);
 
@@ -238,7 +250,7 @@ impl Way {
             slopes.push(self.scale * f64::midpoint(left, right));
             holds.push((self.judge)(claim, left, right));
         }
-        Ok((Tensor::new(slopes, &Device::Cpu)?, Tensor::new(holds, &Device::Cpu)?))
+        Ok((Tensor::new(slopes, point.device())?, Tensor::new(holds, point.device())?))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `scalar`: numbers that remember how they were computed.
 
 use answer::{Program, Step, answer};
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use super::dual::{self, Rule};
 use crate::{
@@ -140,11 +140,12 @@ pub(super) const SCALAR: Part = Part {
         Alternative {
             name: "forward_by_dual_numbers",
             answer: answer!(|f: &Program, point: &Tensor, times: usize| {
+                let device = point.device();
                 let point = point.to_vec1::<f64>()?;
                 // In the deep once for each input would be too slow for many; here there are few.
                 let (value, gradients) = dual::gradient(f, &point, Rule::Right);
                 let gradients = if times == 0 { vec![0.0; point.len()] } else { gradients };
-                Ok::<_, candle_core::Error>((value, Tensor::new(gradients, &Device::Cpu)?))
+                Ok::<_, candle_core::Error>((value, Tensor::new(gradients, device)?))
             }),
         },
     ],
@@ -172,7 +173,7 @@ impl Tape {
         if steps.len() > self.longest {
             bail!("too deep");
         }
-        let point = point.to_vec1::<f64>()?;
+        let (device, point) = (point.device(), point.to_vec1::<f64>()?);
         let parents = self.parents(steps, &point);
         let last = steps.len() - 1;
         let mut gradients = vec![0.0; steps.len()];
@@ -199,7 +200,7 @@ impl Tape {
             }
         }
         let value = f.at(&point).map_err(candle_core::Error::msg)?;
-        Ok((value, Tensor::new(inputs, &Device::Cpu)?))
+        Ok((value, Tensor::new(inputs, device)?))
     }
 
     /// Passes everything so far on to the parents, and lets each do the same at once.

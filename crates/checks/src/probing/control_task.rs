@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use protocol::DType;
 
 use super::{
-    border::{array, tensor},
+    border::{Sent as _, array, tensor},
     control_oracle::{Lot, RIGHT, Slips, Task, lots},
     probe_oracle::{Config, RIGHT as PROBE, mean},
 };
@@ -23,7 +23,7 @@ macro_rules! slip {
         answer!(|activations: &Tensor, untrained: &Tensor, labels: &Tensor, tokens: &Tensor,
                  games: &Tensor, noise: &Weights, config: Config| {
             let $task = Task::read([activations, untrained, labels, tokens, games], noise, config)?;
-            $body
+            $body?.sent_to(activations)
         })
     };
 }

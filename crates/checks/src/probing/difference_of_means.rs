@@ -5,7 +5,7 @@ use candle_core::{DType as CandleDType, Result, Tensor, bail};
 use protocol::DType;
 
 use super::{
-    border::{array, tensor},
+    border::{Sent as _, array, tensor},
     direction_oracle::{Classes, PLAIN, Ways},
 };
 use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Tolerance, Trial, args};
@@ -225,7 +225,7 @@ pub(super) fn with(
     ridge: f64,
 ) -> anyhow::Result<Tensor> {
     let rows = Classes { activations: array(activations)?, labels: array(labels)? };
-    tensor(&ways.direction(&rows, ridge)?)
+    tensor(&ways.direction(&rows, ridge)?)?.sent_to(activations)
 }
 
 /// A right answer whose means are products with a row of weights.

@@ -7,7 +7,7 @@ use protocol::{DType, Value};
 
 use super::model::Model;
 use crate::{
-    Array, Check, Kind, Outcome, Part, Tolerance, Trial, args,
+    Array, Check, Homebound, Kind, Outcome, Part, Tolerance, Trial, args,
     named::{Named, to_value},
 };
 
@@ -60,6 +60,12 @@ pub(super) const HEAD_SCORES: Part = Part {
     ],
     impostors: answers::IMPOSTORS,
     alternatives: answers::ALTERNATIVES,
+};
+
+pub(super) const HOMEBOUND: Homebound = Homebound {
+    part: "head_scores",
+    diagnosis: "the masks of the roles are made on the processor, wherever `tokens` is",
+    answer: answers::HOMEBOUND,
 };
 
 /// Roundings of an honest `f32` answer: a sum of up to a hundred weights, and a division.

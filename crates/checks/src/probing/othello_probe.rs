@@ -9,7 +9,7 @@ use candle_nn::ops;
 use protocol::{DType, Value};
 
 use super::{
-    border::tensor,
+    border::{Sent as _, tensor},
     othello_oracle::{Found, Play, RIGHT, Slips, View, share},
     probe_oracle::{Config, RIGHT as PROBE, Split},
     trained_othello::{Games, inner_squares, trained_othello},
@@ -28,7 +28,7 @@ macro_rules! slip {
         answer!(|activations: &Tensor, boards: &Tensor, movers: &Tensor, games: &Tensor,
                  noise: &Tensor, config: Config| {
             let $play = Play::read([activations, boards, movers, games, noise], config)?;
-            $body
+            $body?.sent_to(activations)
         })
     };
 }

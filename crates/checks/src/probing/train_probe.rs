@@ -6,7 +6,7 @@ use candle_core::{D, Tensor, Var, bail};
 use protocol::DType;
 
 use super::{
-    border::{array, tensor},
+    border::{Sent as _, array, tensor},
     planted_rows::{head, memorable, planted, shift, shifted, tail},
     probe_oracle::{Config, Probe, RIGHT, Rows, Slips, Split, mean},
 };
@@ -23,7 +23,7 @@ macro_rules! slip {
         answer!(|activations: &Tensor, labels: &Tensor, games: &Tensor, noise: &Tensor,
                  config: Config| {
             let $rows = rows(activations, labels, games, noise, config)?;
-            results(&$body?)
+            results(&$body?)?.sent_to(activations)
         })
     };
 }
@@ -189,7 +189,7 @@ pub(super) const TRAIN_PROBE: Part = Part {
                          noise: &Tensor,
                          config: Config| {
             let rows = rows(activations, labels, games, noise, config)?;
-            by_autograd(&rows)
+            by_autograd(&rows)?.sent_to(activations)
         }),
     }],
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use report::{Fault, Rule};
 
 use super::{Alone, Attempt, FAR, Lazy, ROOM, SEEDS};
-use crate::{Alternative, Impostor, Kind, Part, Stop};
+use crate::{Alternative, Homebound, Impostor, Kind, Part, Stop};
 
 /// How many checks a part has at least, and how many of them are about properties.
 const CHECKS: usize = 4;
@@ -67,6 +67,19 @@ fn of_names(part: &Part) -> Vec<Fault> {
         add(name, format!("The promise of `{name}` has no full stop; make it a sentence."));
     }
     faults
+}
+
+/// What is wrong if an answer whose only fault is its device fails on the processor.
+pub(super) fn of_homebound(part: &Part, homebound: &Homebound, tried: &[Attempt]) -> Option<Fault> {
+    let failed = tried.iter().find(|tried| !tried.passed())?;
+    let check = failed.failed.as_ref().map(|(check, _)| *check).or(failed.broke);
+    let check = check.map_or("", |check| check.name);
+    let sentence = format!(
+        "The homebound answer to `{}` ({}) fails `{check}` on the processor (seed {}), where its \
+         device is no fault; mend what else it does wrong.",
+        part.name, homebound.diagnosis, failed.seed
+    );
+    Some(fault(Rule::ImpostorFailsFirst, part, check, sentence))
 }
 
 /// What is wrong if an impostor does not fail first where it says.

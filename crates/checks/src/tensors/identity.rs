@@ -1,11 +1,13 @@
 //! `identity`: the matrix that changes nothing.
 
 use answer::answer;
-use candle_core::{DType as CandleDType, Result, Tensor};
+use candle_core::{DType as CandleDType, Device, Result, Tensor};
 use protocol::DType;
 
 use super::{inputs::matrices, rules::PUZZLE};
-use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Tolerance, Trial, args};
+use crate::{
+    Alternative, Array, Check, Homebound, Impostor, Kind, Outcome, Part, Tolerance, Trial, args,
+};
 
 pub(super) const IDENTITY: Part = Part {
     name: "identity",
@@ -104,6 +106,12 @@ pub(super) const IDENTITY: Part = Part {
         },
     ],
     alternatives: &[Alternative { name: "by_candle", answer: answer!(|x: &Tensor| eye(x)) }],
+};
+
+pub(super) const HOMEBOUND: Homebound = Homebound {
+    part: "identity",
+    diagnosis: "the matrix is made on the processor, wherever `x` is",
+    answer: answer!(|x: &Tensor| Tensor::eye(x.dim(1)?, x.dtype(), &Device::Cpu)),
 };
 
 fn documented_example(trial: &mut Trial) -> Outcome {

@@ -163,12 +163,12 @@ fn classes(labels: &Tensor, n_classes: usize) -> Result<Tensor> {
 }
 
 fn row_by_row(labels: &Tensor, n_classes: usize) -> Result<Tensor> {
-    let labels: Vec<i64> = labels.to_dtype(CandleDType::I64)?.to_vec1()?;
-    let mut hot = vec![0u8; labels.len() * n_classes];
-    for (row, &label) in labels.iter().enumerate() {
+    let rows: Vec<i64> = labels.to_dtype(CandleDType::I64)?.to_vec1()?;
+    let mut hot = vec![0u8; rows.len() * n_classes];
+    for (row, &label) in rows.iter().enumerate() {
         if let Some(class) = usize::try_from(label).ok().filter(|&class| class < n_classes) {
             hot[row * n_classes + class] = 1;
         }
     }
-    Tensor::from_vec(hot, (labels.len(), n_classes), &candle_core::Device::Cpu)
+    Tensor::from_vec(hot, (rows.len(), n_classes), labels.device())
 }

@@ -1,11 +1,13 @@
 //! `embed`: the vector of a token, plus that of its position.
 
 use answer::answer;
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 use protocol::DType;
 
 use super::steps::in_single;
-use crate::{Alternative, Array, Check, Impostor, Kind, Outcome, Part, Tolerance, Trial, args};
+use crate::{
+    Alternative, Array, Check, Homebound, Impostor, Kind, Outcome, Part, Tolerance, Trial, args,
+};
 
 /// An answer to `embed`.
 macro_rules! embedding {
@@ -180,6 +182,20 @@ pub(super) const EMBED: Part = Part {
             by_one_hot_products(tokens, wte, wpe, offset)
         }),
     }],
+};
+
+pub(super) const HOMEBOUND: Homebound = Homebound {
+    part: "embed",
+    diagnosis: "the positions are counted on the processor, wherever `tokens` is",
+    answer: embedding!(|tokens, wte, wpe, offset| {
+        if wte.dim(1)? != wpe.dim(1)? {
+            bail!("{:?} and {:?} have two widths", wte.dims(), wpe.dims());
+        }
+        let (first, seq) = (offset as u32, tokens.dim(1)? as u32);
+        let positions = Tensor::arange(first, first + seq, &Device::Cpu)?;
+        let rows = wpe.contiguous()?.index_select(&positions, 0)?;
+        look_up(wte, tokens)?.broadcast_add(&rows)
+    }),
 };
 
 /// One addition.

@@ -46,7 +46,8 @@ const fn same(a: &str, b: &str) -> bool {
     n == a.len() && n == b.len()
 }
 
-static SUITE: Suite = Suite { exercise: "attention", parts: &[&ATTACKED, &BYSTANDER] };
+static SUITE: Suite =
+    Suite { exercise: "attention", parts: &[&ATTACKED, &BYSTANDER], homebound: &[] };
 
 static ATTACKED: Part = part(PART, Some(RULE));
 

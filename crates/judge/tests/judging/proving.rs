@@ -82,6 +82,7 @@ const HALVED: Impostor = Impostor {
 
 static TWINS: Suite = Suite {
     exercise: "twins",
+    homebound: &[],
     parts: &[&Part {
         name: "double",
         rule: None,

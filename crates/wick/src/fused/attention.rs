@@ -1,6 +1,6 @@
 //! Causal attention that keeps no pattern.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use kernels::{Buffer, Packed};
 
 use super::{
@@ -171,7 +171,7 @@ impl CustomOp3 for Attention {
             let packed = kept.packed.as_deref().unwrap_or_default();
             self.backward(packed, &kept.log_sums, dz)
         })?;
-        let d_qkv = Tensor::from_vec(d_qkv, (batch, seq, 3, n_heads, d_head), &Device::Cpu)?;
+        let d_qkv = Tensor::from_vec(d_qkv, (batch, seq, 3, n_heads, d_head), dz.device())?;
         let part = |which| d_qkv.get_on_dim(2, which)?.transpose(1, 2);
         Ok((Some(part(0)?), Some(part(1)?), Some(part(2)?)))
     }

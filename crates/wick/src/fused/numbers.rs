@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
 
 /// Whether kernels take all of these: `f32` on the CPU, and not empty.
 pub(super) fn have_kernels(tensors: &[&Tensor]) -> bool {
@@ -54,7 +54,7 @@ pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result
 
 /// A tensor of the same shape as another, with numbers of its own.
 pub(super) fn like(tensor: &Tensor, numbers: Vec<f32>) -> Result<Tensor> {
-    Tensor::from_vec(numbers, tensor.shape(), &Device::Cpu)
+    Tensor::from_vec(numbers, tensor.shape(), tensor.device())
 }
 
 /// Token ids of any shape, as a list; fails at one that is not below `end`.

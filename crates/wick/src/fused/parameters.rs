@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use candle_core::{DType, Device, Result, Shape, Tensor, Var, backprop::GradStore, bail};
+use candle_core::{DType, Result, Shape, Tensor, Var, backprop::GradStore, bail};
 use kernels::Write;
 
 use super::{
@@ -106,7 +106,7 @@ impl Parameters {
     pub fn gradients(&self, store: &GradStore) -> Result<Weights> {
         let flat = if self.has_kernels() {
             let flat = self.sink.complete(&self.places, store.get(&self.flat))?.flat.clone();
-            Tensor::from_vec(flat, self.flat.shape(), &Device::Cpu)?
+            Tensor::from_vec(flat, self.flat.shape(), self.flat.device())?
         } else {
             store.get(&self.flat).cloned().map_or_else(|| self.flat.zeros_like(), Ok)?
         };

@@ -1,7 +1,7 @@
 //! Wrong and right answers to `head_scores`.
 
-use answer::{Weights, answer};
-use candle_core::{D, DType, Result, Tensor, bail};
+use answer::{Call, Weights, answer};
+use candle_core::{D, DType, Device, Result, Tensor, bail};
 
 use super::ROLES;
 use crate::{Alternative, Impostor};
@@ -19,6 +19,8 @@ struct Steps {
     mean: fn(&Tensor, &Tensor) -> Result<Tensor>,
     /// What is refused.
     refuses: Refuses,
+    /// Whether masks are made on the processor, wherever the tokens are.
+    is_homebound: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -39,6 +41,7 @@ const HONEST: Steps = Steps {
     order: |n_layers| (0..n_layers).collect(),
     mean,
     refuses: Refuses { nothing: true, other_tokens: true, no_repeat: true },
+    is_homebound: false,
 };
 
 impl Steps {
@@ -78,7 +81,8 @@ impl Steps {
             if self.refuses.no_repeat && mask.iter().sum::<f64>() == 0.0 {
                 bail!("nothing to look at for `{role}`");
             }
-            let mask = Tensor::from_vec(mask, (rows.len(), seq, seq), tokens.device())?;
+            let device = if self.is_homebound { &Device::Cpu } else { tokens.device() };
+            let mask = Tensor::from_vec(mask, (rows.len(), seq, seq), device)?;
             let mask = mask.to_dtype(patterns[0].dtype())?;
             let layers = patterns.iter().map(|pattern| (self.mean)(pattern, &mask));
             scores.insert(role, Tensor::stack(&layers.collect::<Result<Vec<_>>>()?, 0)?);
@@ -109,6 +113,8 @@ macro_rules! scores {
         })
     };
 }
+
+pub(super) const HOMEBOUND: Call = scores!(Steps { is_homebound: true, ..HONEST });
 
 pub(super) const IMPOSTORS: &[Impostor] = &[
     Impostor {

@@ -66,6 +66,7 @@ mod tests {
                 exhibit("Patterns: layer 0/1", Shown::Page("<html>".to_owned())),
                 exhibit("a sample", Shown::Text("To be".to_owned())),
             ],
+            parity: None,
             millis: 1.0,
         };
         let pictures = keep(folder.path(), "probing", &part).unwrap();

@@ -45,7 +45,7 @@ pub(crate) fn class(verdict: Verdict) -> Class {
         | Verdict::TimeWall
         | Verdict::OutputLimit
         | Verdict::ProtocolViolation => Class::Crashed,
-        Verdict::JudgeFault => Class::Fault,
+        Verdict::JudgeFault | Verdict::NoDevice => Class::Fault,
     }
 }
 
@@ -63,6 +63,7 @@ pub(crate) fn word(verdict: Verdict) -> &'static str {
         Verdict::OutputLimit => "prints too much",
         Verdict::ProtocolViolation => "not an answer",
         Verdict::JudgeFault => "not judged",
+        Verdict::NoDevice => "no device",
     }
 }
 
@@ -97,11 +98,9 @@ impl Outcome {
         self.expected.iter().filter(is_missing).map(String::as_str).collect()
     }
 
-    /// Whether a device that seemed to be there could not be opened, so that nothing was judged.
+    /// Whether a device that seemed to be there could not be opened, so that nothing counts.
     pub(crate) fn has_no_device(&self) -> bool {
-        let is_on_device = self.started.as_ref().is_some_and(|started| started.device != "cpu");
-        let n_faults = self.count(Class::Fault);
-        is_on_device && n_faults > 0 && n_faults == self.parts.len()
+        self.parts.iter().any(|part| part.verdict == Verdict::NoDevice)
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -143,17 +142,12 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
-    use report::{Isolation, Prints};
+    use report::Prints;
 
     use super::*;
 
     #[track_caller]
     fn check(verdicts: &[Verdict], exit: Exit) {
-        check_on("cpu", verdicts, exit);
-    }
-
-    #[track_caller]
-    fn check_on(device: &str, verdicts: &[Verdict], exit: Exit) {
         let part = |&verdict: &Verdict| PartReport {
             part: "one".to_owned(),
             verdict,
@@ -162,6 +156,7 @@ mod tests {
             finding: None,
             prints: Prints::default(),
             exhibits: vec![],
+            parity: None,
             millis: 1.0,
         };
         let finished = Some(Finished {
@@ -172,15 +167,7 @@ mod tests {
             start_millis: 0.0,
         });
         let parts = verdicts.iter().map(part).collect();
-        let started = Some(Started {
-            version: report::VERSION,
-            exercise: "attention".to_owned(),
-            seed: 7,
-            device: device.to_owned(),
-            isolation: Isolation { full: true, layers: vec![], weakness: String::new() },
-            parts: vec![],
-        });
-        let outcome = Outcome { started, parts, finished, ..Outcome::default() };
+        let outcome = Outcome { parts, finished, ..Outcome::default() };
         assert_eq!(outcome.exit(), exit);
     }
 
@@ -213,9 +200,9 @@ mod tests {
 
     #[test]
     fn a_device_that_does_not_open_is_five() {
-        check_on("cuda", &[Verdict::JudgeFault, Verdict::JudgeFault], Exit::NoDevice);
-        check_on("cuda", &[Verdict::Passed, Verdict::JudgeFault], Exit::Bug);
-        check_on("cuda", &[Verdict::Passed, Verdict::Wrong], Exit::Failed);
+        check(&[Verdict::NoDevice, Verdict::NoDevice], Exit::NoDevice);
+        check(&[Verdict::Passed, Verdict::NoDevice], Exit::NoDevice);
+        check(&[Verdict::Refused, Verdict::NoDevice], Exit::NoDevice);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use report::{Finding, PartReport, Prints, Shown};
+use report::{Finding, Parity, PartReport, Prints, Shown};
 
 use crate::{
     outcome::{Class, Outcome, class, word},
@@ -121,8 +121,23 @@ fn part_line(out: &mut String, part: &PartReport, width: usize, dress: Dress) {
         dress.symbol(class(part.verdict)),
         part.part,
         word(part.verdict),
-        dress.dim(&checks)
+        dress.dim(&format!("{checks}{}", parity(part.parity)))
     );
+}
+
+/// How far a device is from the CPU, behind the number of checks; nothing on the CPU itself.
+fn parity(parity: Option<Parity>) -> String {
+    parity.map_or_else(String::new, |Parity { difference, used, compared }| {
+        let share = if used < 0.01 { "under 1".to_owned() } else { format!("{:.0}", used * 100.0) };
+        let compared = count(compared, "tensor");
+        match difference {
+            0.0 => format!(", {compared} equal to the CPU's"),
+            _ => format!(
+                ", largest difference from the CPU {difference:.1e} in {compared}, {share} % of \
+                 what is allowed"
+            ),
+        }
+    })
 }
 
 fn prints(out: &mut String, prints: &Prints, dress: Dress) {
@@ -243,6 +258,7 @@ mod tests {
                 title: "a sample of its text".to_owned(),
                 shown: Shown::Text("To be,\nor not".to_owned()),
             }],
+            parity: None,
             millis: 1.0,
         };
         let finding = Finding {
@@ -330,5 +346,26 @@ seed 7, on cpu
 Edit on.
 ";
         assert_eq!(said, expected);
+    }
+
+    #[track_caller]
+    fn check_parity(difference: f64, used: f64, said: &str) {
+        assert_eq!(parity(Some(Parity::default().with(difference, used))), said);
+    }
+
+    #[test]
+    fn parity_names_the_difference_and_its_share() {
+        check_parity(
+            3.14e-7,
+            0.042,
+            ", largest difference from the CPU 3.1e-7 in 1 tensor, 4 % of what is allowed",
+        );
+        check_parity(
+            1e-9,
+            0.001,
+            ", largest difference from the CPU 1.0e-9 in 1 tensor, under 1 % of what is allowed",
+        );
+        check_parity(0.0, 0.0, ", 1 tensor equal to the CPU's");
+        assert_eq!(parity(None), "");
     }
 }

@@ -49,12 +49,32 @@ pub(crate) struct Record {
     /// Parts that passed, with the hash of the text that passed.
     #[serde(default)]
     pub(crate) passed: BTreeMap<String, String>,
+    /// Where those parts passed that did so elsewhere than on the processor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) devices: BTreeMap<String, String>,
     /// How many hints were shown; the exercise's own under the empty name.
     #[serde(default)]
     pub(crate) hints: BTreeMap<String, usize>,
     /// Oldest first.
     #[serde(default)]
     pub(crate) snapshots: Vec<Snapshot>,
+}
+
+impl Record {
+    /// Remembers that a part passed on a device, with the hash of the text that did.
+    pub(crate) fn pass(&mut self, part: &str, text: &str, device: &str) {
+        self.fail(part);
+        self.passed.insert(part.to_owned(), text.to_owned());
+        if device != "cpu" {
+            self.devices.insert(part.to_owned(), device.to_owned());
+        }
+    }
+
+    /// Remembers that a part does not pass any more.
+    pub(crate) fn fail(&mut self, part: &str) {
+        self.passed.remove(part);
+        self.devices.remove(part);
+    }
 }
 
 /// A learner's files at one moment.

@@ -314,7 +314,7 @@ fn hear(
 fn no_device(what: &str) -> Death {
     let first = what.lines().next().unwrap_or_default();
     let what = vec![format!("The device could not be opened: {first}.")];
-    Death { verdict: Verdict::JudgeFault, what }
+    Death { verdict: Verdict::NoDevice, what }
 }
 
 /// Processor time beyond a check's: at a card's first use its driver compiles every kernel.

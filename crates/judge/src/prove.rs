@@ -296,6 +296,7 @@ mod tests {
             finding: None,
             prints: Prints::default(),
             exhibits: vec![],
+            parity: None,
             millis: 1.0,
         }
     }

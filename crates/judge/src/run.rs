@@ -16,8 +16,8 @@ use anyhow::{Context as _, bail};
 use checks::{Death, Kind, Part, Stop, Suite, Trial};
 use protocol::{DeviceKind, Progress};
 use report::{
-    Declared, Event, Exhibit, Finding, Finished, Isolation, PartReport, Prints, Started, VERSION,
-    Verdict,
+    Declared, Event, Exhibit, Finding, Finished, Isolation, Parity, PartReport, Prints, Started,
+    VERSION, Verdict,
 };
 
 use crate::{
@@ -168,14 +168,14 @@ impl Run {
     ) -> anyhow::Result<PartReport> {
         let begun = Instant::now();
         let Brief { part, refusal } = brief;
-        let mut exhibits = Vec::new();
+        let mut gathered = Gathered::default();
         let (checks_run, outcome, prints) = if let Some(finding) = refusal {
             (0, Some((Verdict::Refused, finding.clone())), Prints::default())
         } else {
             cell.revive(self)?;
             let mark = cell.mark();
             let mut ear = Ear::new(part.name, listener);
-            let (checks_run, outcome) = self.run_checks(part, cell, &mut ear, &mut exhibits);
+            let (checks_run, outcome) = self.run_checks(part, cell, &mut ear, &mut gathered);
             ear.heard?;
             (checks_run, outcome, cell.prints_since(mark))
         };
@@ -184,6 +184,7 @@ impl Run {
             None if checks_run == part.checks.len() && checks_run > 0 => (Verdict::Passed, None),
             None => (Verdict::JudgeFault, None),
         };
+        let Gathered { exhibits, parity } = gathered;
         Ok(PartReport {
             part: part.name.to_owned(),
             verdict,
@@ -192,6 +193,7 @@ impl Run {
             finding,
             prints,
             exhibits,
+            parity: parity.filter(|_| self.device != DeviceKind::Cpu),
             millis: millis(begun.elapsed()),
         })
     }
@@ -202,7 +204,7 @@ impl Run {
         part: &Part,
         cell: &mut Cell,
         ear: &mut Ear<'_>,
-        exhibits: &mut Vec<Exhibit>,
+        gathered: &mut Gathered,
     ) -> (usize, Option<(Verdict, Finding)>) {
         let subject = match cell.subject(part) {
             Ok(subject) => subject,
@@ -215,7 +217,11 @@ impl Run {
             let exercise = self.suite.exercise;
             let mut trial = Trial::new(&mut recorder, exercise, part.name, check.name, self.seed);
             let outcome = (check.run)(&mut trial);
-            exhibits.extend(trial.take_exhibits().into_iter().map(neutralise_exhibit));
+            gathered.exhibits.extend(trial.take_exhibits().into_iter().map(neutralise_exhibit));
+            for margin in trial.margins() {
+                let so_far = gathered.parity.unwrap_or_default();
+                gathered.parity = Some(so_far.with(margin.difference, margin.used));
+            }
             let replies = recorder.into_replies();
             let Err(stop) = outcome else { continue };
             let finding = |finding: Finding| Finding {
@@ -269,6 +275,13 @@ fn in_order(
         }
     }
     Ok(())
+}
+
+/// What checks have to show or to tell beside their verdict.
+#[derive(Default)]
+struct Gathered {
+    exhibits: Vec<Exhibit>,
+    parity: Option<Parity>,
 }
 
 /// A part to judge, and why it is refused if it breaks the rule about its source.

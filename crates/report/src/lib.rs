@@ -103,8 +103,36 @@ pub struct PartReport {
     /// What checks have to show of the answer, such as a text that its model wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exhibits: Vec<Exhibit>,
+    /// How far a device's results are from the CPU's; absent on the CPU itself, and where no tensor
+    /// was compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity: Option<Parity>,
     /// Wall time of this part, in milliseconds.
     pub millis: f64,
+}
+
+/// How far the results of a device are from the expected values, which are computed on the CPU in
+/// `f64`; of the comparisons that held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Parity {
+    /// Largest difference of two numbers.
+    pub difference: f64,
+    /// Largest share of a tolerance that was used; 1 is all of it.
+    pub used: f64,
+    /// How many tensors were compared.
+    pub compared: usize,
+}
+
+impl Parity {
+    /// Adds a comparison that held.
+    #[must_use]
+    pub fn with(self, difference: f64, used: f64) -> Self {
+        Self {
+            difference: self.difference.max(difference),
+            used: self.used.max(used),
+            compared: self.compared + 1,
+        }
+    }
 }
 
 /// What came of a part.
@@ -131,6 +159,8 @@ pub enum Verdict {
     OutputLimit,
     /// What it sent is not an answer.
     ProtocolViolation,
+    /// The device could not be opened; nothing was judged.
+    NoDevice,
     /// The judge could not do its work; says nothing about the answer.
     JudgeFault,
 }

@@ -6,7 +6,7 @@ use report::{Event, Verdict};
 
 use crate::{
     cargo,
-    cli::{Check, Format},
+    cli::{Check, Device, Format},
     commands::dress,
     course::{Course, Exercise},
     device::{self, Choice},
@@ -40,6 +40,10 @@ pub(crate) fn run(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
 
 fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
     let begun = Instant::now();
+    if flags.impostor.is_some() && flags.device != Device::Cpu {
+        let sentence = "A known wrong answer is judged on the processor: leave `--device` out.";
+        return Err(exit::problem(Exit::Usage, sentence));
+    }
     // Before anything else: where there is no device, nothing is judged and nothing is kept.
     let choice = device::choose(flags.device)?;
     let lock = Lock::take(&course.root, &format!("check {}", flags.name.as_deref().unwrap_or("")))?;
@@ -84,7 +88,7 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
 
     let files = hashes(course, exercise, flags.solution);
     if let Some(snapshot) = snapshot.filter(|_| !outcome.has_no_device()) {
-        remember(&mut state, &lock, exercise, snapshot, &outcome, &files)?;
+        remember(&mut state, &lock, exercise, snapshot, &outcome, (&files, choice.name))?;
     }
     let (place, outcome, files) = (&place, &outcome, &files);
     let report = Report { course, flags, place, choice: &choice, outcome, files, build_seconds };
@@ -143,7 +147,7 @@ fn remember(
     exercise: &Exercise,
     number: u64,
     outcome: &Outcome,
-    files: &[(String, String)],
+    (files, device): (&[(String, String)], &str),
 ) -> anyhow::Result<()> {
     let text =
         store::hash(files.iter().flat_map(|(_, hash)| hash.bytes()).collect::<Vec<_>>().as_slice());
@@ -151,13 +155,16 @@ fn remember(
     state.update(lock, &exercise.name, |record| {
         for part in &outcome.parts {
             if part.verdict == Verdict::Passed {
-                record.passed.insert(part.part.clone(), text.clone());
+                record.pass(&part.part, &text, device);
             } else {
-                record.passed.remove(&part.part);
+                record.fail(&part.part);
             }
         }
         if let Some(snapshot) = record.snapshots.iter_mut().find(|s| s.number == number) {
-            snapshot.outcome = outcome.summary();
+            snapshot.outcome = match device {
+                "cpu" => outcome.summary(),
+                _ => format!("{} on {device}", outcome.summary()),
+            };
             snapshot.passed = is_whole && outcome.exit() == Exit::Passed;
         }
     })

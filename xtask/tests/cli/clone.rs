@@ -90,8 +90,13 @@ impl Clone {
 
     /// What the judge will print, after its first line.
     pub(crate) fn judge_says(&self, lines: &[String]) {
+        self.judge_says_on("cpu", lines);
+    }
+
+    /// The same of a run on a device.
+    pub(crate) fn judge_says_on(&self, device: &str, lines: &[String]) {
         let started = json!({
-            "event": "started", "version": 1, "exercise": "first", "seed": 7, "device": "cpu",
+            "event": "started", "version": 1, "exercise": "first", "seed": 7, "device": device,
             "isolation": {"full": true, "layers": [], "weakness": ""}, "parts": [],
         });
         self.write("judge-lines", &format!("{started}\n{}\n", lines.join("\n")));
@@ -127,6 +132,25 @@ impl Clone {
 
     pub(crate) fn run_in(&self, folder: &str, arguments: &[&str]) -> Ran {
         ran(self.command(arguments).current_dir(self.path(folder)))
+    }
+
+    /// Variables by which this machine seems to have a card and the kit; the driver is the pretend
+    /// one, on which nothing is computed.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    pub(crate) fn with_card(&self) -> Vec<(&'static str, PathBuf)> {
+        for file in ["kit/whole", "kit/cuda/bin/nvcc-lite", "bin/g++"] {
+            self.write(file, "");
+        }
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/pretend-cuda/build.sh");
+        let built = Command::new(script).arg(self.path("pretend-cuda")).status().unwrap();
+        assert!(built.success(), "the pretend driver could not be built");
+        let theirs = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::split_paths(&theirs).chain([self.path("bin")]);
+        vec![
+            ("WICK_CUDA_KIT", self.path("kit")),
+            ("LD_LIBRARY_PATH", self.path("pretend-cuda")),
+            ("PATH", std::env::join_paths(path).unwrap().into()),
+        ]
     }
 
     /// Runs with variables that name paths.

@@ -67,3 +67,46 @@ fn without_python_the_fix_is_a_sentence() {
     assert!(stderr.contains("270 MB"), "{stderr}");
     assert_eq!(code, Some(5));
 }
+
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn a_card_is_named_with_its_parity_and_remembered() {
+    let clone = passing();
+    let variables = clone.with_card();
+    let with_parity = |line: String| {
+        let parity = r#""parity":{"difference":3.14e-7,"used":0.042,"compared":9},"part":"#;
+        line.replacen(r#""part":"#, parity, 1)
+    };
+    let lines = [with_parity(part("one", "passed", 4, 4)), part("two", "wrong", 5, 5), finished(9)];
+    clone.judge_says_on("cuda", &lines);
+    let check = ["check", "first", "--device", "cuda"];
+    let Ran { code, stdout, stderr } = clone.run_with(&variables, &check);
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert!(stdout.contains("on cuda: pretend card"), "{stdout}");
+    let parity = "largest difference from the CPU 3.1e-7 in 9 tensors, 4 % of what is allowed";
+    assert!(stdout.contains(parity), "{stdout}");
+    let progress: serde_json::Value =
+        serde_json::from_str(&clone.read(".wick/progress.json")).unwrap();
+    let record = &progress["exercises"]["first"];
+    assert_eq!(record["devices"], serde_json::json!({"one": "cuda"}));
+    let Ran { stdout, .. } = clone.run(&["history", "first"]);
+    assert!(stdout.contains("1 of 2 passed · 1 wrong on cuda"), "{stdout}");
+    // What passes on the processor later passed there.
+    clone.judge_says(&[part("one", "passed", 4, 4), part("two", "passed", 5, 5), finished(9)]);
+    assert_eq!(clone.run(&["check", "first"]).code, Some(0));
+    assert!(!clone.read(".wick/progress.json").contains("cuda\","), "the device stayed");
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn a_card_that_does_not_open_is_five_and_nothing_passes() {
+    let clone = passing();
+    let variables = clone.with_card();
+    let lines = [part("one", "no_device", 0, 4), part("two", "no_device", 0, 5), finished(0)];
+    clone.judge_says_on("cuda", &lines);
+    let check = ["check", "first", "--device", "auto"];
+    let Ran { code, stdout, .. } = clone.run_with(&variables, &check);
+    assert!(stdout.contains("nothing was judged and nothing counts"), "{stdout}");
+    assert_eq!(code, Some(5), "{stdout}");
+    assert!(!clone.read(".wick/progress.json").contains("\"one\""), "a part counts");
+}

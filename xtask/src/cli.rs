@@ -113,7 +113,8 @@ pub(crate) struct Doctor {
     /// Fetch what CUDA needs and can be fetched without root; says what and how much.
     #[arg(long)]
     pub(crate) fix: bool,
-    /// Build a solution for CUDA and start it, which needs the kit and no card (minutes, once).
+    /// Build a solution and our own tests with CUDA, which needs the kit and no card, and run them
+    /// (minutes, once); without a card the tests say what did not run.
     #[arg(long, conflicts_with = "fix")]
     pub(crate) trial: bool,
     #[command(flatten)]

@@ -10,6 +10,7 @@ use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::Context as _;
@@ -45,14 +46,34 @@ pub(crate) fn build(
     cuda: &Cuda,
     beside: &Path,
 ) -> anyhow::Result<Option<PathBuf>> {
+    let mut command = cargo("build", root, cuda, beside)?;
+    command.args(["--features", "wick/cuda"]);
+    Ok(match cargo::build_with(command, root, &[package])? {
+        Built::Programs(mut programs) => programs.remove(package),
+        Built::DoesNotCompile => None,
+    })
+}
+
+/// A cargo that does `what` with CUDA, below the target folder that `beside` was built in; packages
+/// and features are left to say.
+///
+/// # Errors
+///
+/// Fails if there is no kit.
+pub(crate) fn cargo(
+    what: &str,
+    root: &Path,
+    cuda: &Cuda,
+    beside: &Path,
+) -> anyhow::Result<Command> {
     let kit = cuda.kit.as_ref().context("there is no kit")?;
     let is_old = cuda.driver.is_some_and(|driver| driver < KIT_VERSION);
     // Beside `debug`; candle's build does not see that the version of its kernels has changed.
     let target = beside.ancestors().nth(2).context("a program lies in no target folder")?;
     let target = target.join(if is_old { "cuda-old" } else { "cuda" });
     let mut command = cargo::cargo(root);
-    command.args(["build", "--features", "wick/cuda", "--target", TARGET, "--target-dir"]);
-    command.arg(target).args(["--config", &flags()]);
+    command.args([what, "--config", &flags()]);
+    command.env("CARGO_BUILD_TARGET", TARGET).env("CARGO_TARGET_DIR", target);
     command.envs(environment(kit)).envs(is_old.then_some(("NVCC_LITE_ISA", OLD_KERNELS)));
     for name in MISLEADING {
         command.env_remove(name);
@@ -63,10 +84,7 @@ pub(crate) fn build(
         theirs.push(FLAG);
         command.env("RUSTFLAGS", theirs);
     }
-    Ok(match cargo::build_with(command, root, &[package])? {
-        Built::Programs(mut programs) => programs.remove(package),
-        Built::DoesNotCompile => None,
-    })
+    Ok(command)
 }
 
 /// The folders of CUDA's libraries, for the subject.

@@ -29,7 +29,9 @@ pub(crate) fn sentence(clause: &str) -> String {
 /// Breaks a text into lines of a width; `indent` stands before all but the first.
 pub(crate) fn wrap(text: &str, width: usize, indent: &str) -> String {
     let options = textwrap::Options::new(width.max(40)).subsequent_indent(indent);
-    textwrap::fill(text, options.break_words(false))
+    // Paths and commands have hyphens, and are to be copied.
+    let whole = textwrap::WordSplitter::NoHyphenation;
+    textwrap::fill(text, options.break_words(false).word_splitter(whole))
 }
 
 #[cfg(test)]

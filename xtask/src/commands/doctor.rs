@@ -13,6 +13,7 @@ use crate::{
     cuda,
     device::{Found, look, name},
     exit::{Exit, problem},
+    text::wrap,
 };
 
 /// What `auto` shows, the best first.
@@ -77,7 +78,8 @@ fn fix(device: Device) -> anyhow::Result<()> {
     })
 }
 
-/// Builds a solution for CUDA, and sees that it starts where there is none.
+/// Builds a solution for CUDA and sees that it starts where there is none; then tries our own
+/// answers on the card, or has the test say that there is none.
 fn trial(device: Device) -> anyhow::Result<Exit> {
     let found = devices::cuda(&System::this());
     if device != Device::Cuda {
@@ -104,26 +106,35 @@ fn trial(device: Device) -> anyhow::Result<Exit> {
         anyhow::bail!("{} does not start: {}", program.display(), said.trim());
     }
     say!("{package} is built for CUDA and starts: {}", program.display());
-    Ok(Exit::Passed)
+    let mut tests = cuda::cargo("test", &course.root, &found, &beside)?;
+    tests.args(["--package", "judge", "--features", "cuda", "--test", "device"]);
+    let tests = tests.env("LD_LIBRARY_PATH", cuda::libraries(&found)).stdin(Stdio::null());
+    Ok(if tests.status()?.success() { Exit::Passed } else { Exit::Failed })
 }
 
 /// Everything about a device, a line a need.
 fn whole(device: Device, found: &Found, is_plain: bool) {
-    let is_plain = dress(is_plain).is_plain;
+    let dress = dress(is_plain);
     let lacks = found.lacking();
     let verdict = if lacks.is_empty() { "can be used here" } else { "cannot be used here" };
     say!("{} {verdict}", name(device));
     let width = found.needs.iter().map(|need| need.name.len()).max().unwrap_or(0);
     for need in &found.needs {
         let (word, colour, text) = match &need.found {
-            Ok(found) => ("has", AnsiColor::Green, found.clone()),
-            Err(Lack { what, mend }) => ("lacks", AnsiColor::Red, format!("{what}; mend: {mend}")),
+            Ok(found) => ("has", AnsiColor::Green, vec![found.clone()]),
+            Err(Lack { what, mend }) => {
+                ("lacks", AnsiColor::Red, vec![what.clone(), format!("mend: {mend}")])
+            }
         };
-        let style = if is_plain { Style::new() } else { colour.on_default() };
-        say!("  {style}{word:<5}{style:#}  {:width$}  {text}", need.name);
+        let style = if dress.is_plain { Style::new() } else { colour.on_default() };
+        let indent = " ".repeat(11 + width);
+        let wrapped =
+            text.iter().map(|line| wrap(line, dress.width.saturating_sub(indent.len()), ""));
+        let lines = wrapped.collect::<Vec<_>>().join("\n").replace('\n', &format!("\n{indent}"));
+        say!("  {style}{word:<5}{style:#}  {:width$}  {lines}", need.name);
     }
     if let Some(places) = found.places() {
-        say!("  looked in: {places}");
+        say!("  {}", wrap(&format!("looked in: {places}"), dress.width.saturating_sub(2), "    "));
     }
 }
 

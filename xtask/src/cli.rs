@@ -262,9 +262,12 @@ pub(crate) enum What {
         /// Threads to compute with.
         #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
         threads: Vec<usize>,
-        /// `small`, `medium` or `large`; by default all.
+        /// `small`, `medium`, `large` or `gpt2`; by default the first three, on a card all.
         #[arg(long = "size", value_delimiter = ',')]
         sizes: Vec<String>,
+        /// Where to compute; on a card also with GPT-2's 124M weights, in f32 and in bf16.
+        #[arg(long, value_enum, default_value = "cpu")]
+        device: Device,
         /// A Python that can import torch.
         #[arg(long, value_name = "PYTHON")]
         peer: Option<PathBuf>,

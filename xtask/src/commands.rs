@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 mod bench;
+mod bench_card;
 mod bench_train;
 mod check;
 mod diff;
@@ -56,8 +57,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Stub(flags) => stub::run(&course, &flags),
         Command::Bench(bench) => match bench.what {
             What::Loop { runs, cold } => bench::run(&course, runs, cold),
-            What::Train { rounds, threads, sizes, peer, without_plain } => {
-                let options = bench_train::Options { rounds, threads, sizes, peer, without_plain };
+            What::Train { rounds, threads, sizes, device, peer, without_plain } => {
+                let options =
+                    bench_train::Options { rounds, threads, sizes, device, peer, without_plain };
                 bench_train::run(&course, &options)
             }
         },

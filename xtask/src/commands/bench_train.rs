@@ -12,25 +12,37 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::{course::Course, exit::Exit, state::Lock};
+use crate::{cli::Device, course::Course, device, exit::Exit, state::Lock};
+
+use super::bench_card;
 
 /// The same steps in PyTorch.
-const PEER: &str = "crates/wick/benches/peers/train.py";
+pub(super) const PEER: &str = "crates/wick/benches/peers/train.py";
+
+/// A size that would take minutes a step on a processor.
+const FOR_CARDS: &str = "gpt2";
 
 /// What is measured against what.
 const OURS: [&str; 3] = ["plain", "operations", "blocks"];
-const PEERS: [&str; 2] = ["eager", "compiled"];
+pub(super) const PEERS: [&str; 2] = ["eager", "compiled"];
 
 pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) threads: Vec<usize>,
+    /// None for all that are for the device.
     pub(crate) sizes: Vec<String>,
+    pub(crate) device: Device,
     pub(crate) peer: Option<PathBuf>,
     pub(crate) without_plain: bool,
 }
 
 pub(crate) fn run(course: &Course, options: &Options) -> anyhow::Result<Exit> {
+    // Before anything else: where there is no device, nothing is measured.
+    let choice = device::choose(options.device)?;
     let _lock = Lock::take(&course.root, "bench train")?;
+    if let Some(cuda) = &choice.cuda {
+        return bench_card::run(course, options, cuda);
+    }
     let program = build(&course.root)?;
     let mut sizes = Vec::new();
     for line in say_once(&program, "sizes", 1)? {
@@ -44,7 +56,7 @@ pub(crate) fn run(course: &Course, options: &Options) -> anyhow::Result<Exit> {
         let mut ratios = Vec::new();
         for size in &sizes {
             let name = size["name"].as_str().unwrap_or_default();
-            if options.sizes.is_empty() || options.sizes.iter().any(|wanted| wanted == name) {
+            if options.wants(name, name != FOR_CARDS) {
                 let bench = Bench { course, program: &program, options, size, threads, rate };
                 ratios.extend(bench.size(name)?);
             }
@@ -54,13 +66,25 @@ pub(crate) fn run(course: &Course, options: &Options) -> anyhow::Result<Exit> {
     Ok(Exit::Passed)
 }
 
+impl Options {
+    /// Whether a size is to be measured: if it was named, or if none was and it is for the device.
+    pub(super) fn wants(&self, size: &str, is_usual: bool) -> bool {
+        let is_named = self.sizes.iter().any(|wanted| wanted == size);
+        is_named || is_usual && self.sizes.is_empty()
+    }
+}
+
 /// Builds the program that does the steps, and says where it is.
 fn build(root: &Path) -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["bench", "-p", "wick", "--bench", "train", "--no-run"])
+    built(Command::new(cargo).arg("bench").current_dir(root))
+}
+
+/// The same by a cargo that is told already where and how to build.
+pub(super) fn built(cargo: &mut Command) -> anyhow::Result<PathBuf> {
+    let output = cargo
+        .args(["-p", "wick", "--bench", "train", "--no-run"])
         .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(root)
         .stderr(Stdio::inherit())
         .output()
         .context("cargo could not be started")?;
@@ -196,27 +220,27 @@ fn print_ratios(ratios: &[Ratio]) {
     }
 }
 
-fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = numbers.collect();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// One step, in milliseconds.
-struct Lap {
-    forward: f64,
-    backward: f64,
-    optimiser: f64,
+pub(super) struct Lap {
+    pub(super) forward: f64,
+    pub(super) backward: f64,
+    pub(super) optimiser: f64,
 }
 
 impl Lap {
-    fn all(&self) -> f64 {
+    pub(super) fn all(&self) -> f64 {
         self.forward + self.backward + self.optimiser
     }
 }
 
 /// A process that does steps when told to.
-struct Way {
+pub(super) struct Way {
     name: String,
     child: Child,
     tell: Option<ChildStdin>,
@@ -226,7 +250,7 @@ struct Way {
 }
 
 impl Way {
-    fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
+    pub(super) fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -238,7 +262,7 @@ impl Way {
         Ok(Self { name: name.to_owned(), child, tell, lines, laps: Vec::new() })
     }
 
-    fn steps(&mut self, n: usize) -> anyhow::Result<Vec<Lap>> {
+    pub(super) fn steps(&mut self, n: usize) -> anyhow::Result<Vec<Lap>> {
         let tell = self.tell.as_mut().context("invariant: it is told nothing after its end")?;
         writeln!(tell, "{n}")?;
         tell.flush()?;

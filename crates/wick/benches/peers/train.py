@@ -3,6 +3,7 @@
 Reads a number of steps a line, and writes a line of JSON about each step.
 Eager is what a course would write, with the attention that PyTorch fuses by itself;
 compiled is the same model by torch.compile, with PyTorch's fused AdamW.
+On a card, bf16 is by autocast: products and attention in bf16, the rest and all weights in f32.
 """
 
 import json
@@ -59,27 +60,35 @@ class Gpt(nn.Module):
 
 def main():
     way, size, threads = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+    device, dtype = sys.argv[4:6] if len(sys.argv) > 5 else ("cpu", "f32")
+    narrow = torch.autocast(device, torch.bfloat16, enabled=dtype == "bf16")
+    settle = torch.cuda.synchronize if device == "cuda" else lambda: None
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = Gpt(size)
+    model = Gpt(size).to(device)
     is_compiled = way == "compiled"
     loss_of = torch.compile(model) if is_compiled else model
     fused = True if is_compiled else None
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=fused)
     shape = (size["batch"], size["seq"])
-    tokens = torch.randint(size["d_vocab"], shape)
-    targets = torch.randint(size["d_vocab"], shape)
+    tokens = torch.randint(size["d_vocab"], shape, device=device)
+    targets = torch.randint(size["d_vocab"], shape, device=device)
     steps = 0
     for line in sys.stdin:
         for _ in range(int(line)):
+            settle()
             begun = time.perf_counter()
-            loss = loss_of(tokens, targets)
+            with narrow:
+                loss = loss_of(tokens, targets)
+            settle()
             forward = time.perf_counter()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            settle()
             backward = time.perf_counter()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
+            settle()
             end = time.perf_counter()
             spans = {"forward": forward - begun, "backward": backward - forward}
             spans["optimiser"] = end - backward

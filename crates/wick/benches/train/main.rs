@@ -9,12 +9,35 @@ use std::{
     time::Instant,
 };
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, bail};
 
 use crate::{
     model::{Way, model},
     size::Size,
 };
+
+/// Where to compute, and in which numbers products of matrices are.
+struct Place {
+    device: Device,
+    dtype: DType,
+}
+
+impl Place {
+    /// By names: `cpu` or `cuda`, `f32` or `bf16`; without a name the first.
+    fn named(device: &str, dtype: &str) -> Result<Self> {
+        let device = match device {
+            "cuda" => Device::new_cuda_with_stream(0)?,
+            "" | "cpu" => Device::Cpu,
+            other => bail!("there is no device `{other}`"),
+        };
+        let dtype = match dtype {
+            "bf16" => DType::BF16,
+            "" | "f32" => DType::F32,
+            other => bail!("nothing is computed in `{other}`"),
+        };
+        Ok(Self { device, dtype })
+    }
+}
 
 mod model;
 mod size;
@@ -31,11 +54,15 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let argument = |n: usize| arguments.get(n).map_or("", String::as_str);
     match (argument(1), Size::named(argument(2))) {
+        ("matmul", _) if !argument(2).is_empty() => {
+            let place = Place::named(argument(2), argument(3))?;
+            print(&format!(r#"{{"gflops":{:.1}}}"#, card_rate(&place)?))
+        }
         ("matmul", _) => print(&format!(r#"{{"gflops":{:.1}}}"#, matmul_rate())),
         ("sizes", _) => Size::ALL.iter().try_for_each(|size| print(&size.as_json())),
-        ("plain", Some(size)) => serve(Way::Plain, size),
-        ("operations", Some(size)) => serve(Way::Operations, size),
-        ("blocks", Some(size)) => serve(Way::Blocks, size),
+        ("plain", Some(size)) => serve(Way::Plain, size, &Place::named(argument(3), argument(4))?),
+        ("operations", Some(size)) => serve(Way::Operations, size, &Place::named("", "")?),
+        ("blocks", Some(size)) => serve(Way::Blocks, size, &Place::named("", "")?),
         // Cargo runs benches among other tests; there is nothing to serve then.
         _ if arguments.iter().any(|argument| argument == "--bench" || argument == "--test") => {
             Ok(())
@@ -44,19 +71,24 @@ fn main() -> Result<()> {
     }
 }
 
-fn serve(way: Way, size: Size) -> Result<()> {
-    let (tokens, targets) = size.batch()?;
-    let mut model = model(way, size)?;
+fn serve(way: Way, size: Size, place: &Place) -> Result<()> {
+    let Place { device, .. } = place;
+    let (tokens, targets) = size.batch(device)?;
+    let mut model = model(way, size, place)?;
     let mut steps = 0;
     for line in io::stdin().lock().lines() {
         let wanted: usize = line?.trim().parse().map_err(candle_core::Error::wrap)?;
         for _ in 0..wanted {
+            device.synchronize()?;
             let begun = Instant::now();
             let loss = model.loss(&tokens, &targets)?;
+            device.synchronize()?;
             let forward = begun.elapsed();
             let gradients = loss.backward()?;
+            device.synchronize()?;
             let backward = begun.elapsed();
             model.step(&gradients)?;
+            device.synchronize()?;
             let all = begun.elapsed();
             let lap = Lap {
                 forward: forward.as_secs_f64() * 1e3,
@@ -111,9 +143,27 @@ fn matmul_rate() -> f64 {
     product / seconds[seconds.len() / 2] / 1e9
 }
 
+/// The middle one of some products of square matrices on a device, in GFLOP/s.
+fn card_rate(place: &Place) -> Result<f64> {
+    let n = if place.device.is_cpu() { 1024 } else { 8192 };
+    let numbers = |value: f64| Tensor::full(value as f32, (n, n), &place.device);
+    let (a, b) = (numbers(0.5)?.to_dtype(place.dtype)?, numbers(0.25)?.to_dtype(place.dtype)?);
+    let mut seconds = Vec::new();
+    for _ in 0..15 {
+        place.device.synchronize()?;
+        let begun = Instant::now();
+        let product = a.matmul(&b)?;
+        place.device.synchronize()?;
+        seconds.push(begun.elapsed().as_secs_f64());
+        drop(product);
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(2.0 * (n as f64).powi(3) / seconds[seconds.len() / 2] / 1e9)
+}
+
 /// Tokens from a seeded generator, as a tensor.
-fn tokens(size: Size, draw: &mut impl FnMut() -> u32) -> Result<Tensor> {
+fn tokens(size: Size, draw: &mut impl FnMut() -> u32, device: &Device) -> Result<Tensor> {
     let n = size.batch * size.seq;
     let ids: Vec<u32> = (0..n).map(|_| draw() % size.d_vocab as u32).collect();
-    Tensor::from_vec(ids, (size.batch, size.seq), &Device::Cpu)
+    Tensor::from_vec(ids, (size.batch, size.seq), device)
 }

@@ -11,7 +11,7 @@ use wick::{
     fused::{self, AdamW, AdamWSettings, Gpt, plain},
 };
 
-use crate::size::Size;
+use crate::{Place, size::Size};
 
 /// How a step is computed.
 #[derive(Clone, Copy)]
@@ -30,8 +30,8 @@ pub(crate) trait Model {
     fn step(&mut self, gradients: &GradStore) -> Result<()>;
 }
 
-pub(crate) fn model(way: Way, size: Size) -> Result<Box<dyn Model>> {
-    let weights = start(size)?;
+pub(crate) fn model(way: Way, size: Size, place: &Place) -> Result<Box<dyn Model>> {
+    let weights = start(size, &place.device)?;
     if let Way::Blocks = way {
         return Ok(Box::new(Gpt::new(&weights, size.n_heads)?));
     }
@@ -48,7 +48,7 @@ pub(crate) fn model(way: Way, size: Size) -> Result<Box<dyn Model>> {
     } else {
         Descent::Fused(AdamW::new(vars, settings())?)
     };
-    Ok(Box::new(Nodes { weights: named, size, way, optimiser }))
+    Ok(Box::new(Nodes { weights: named, size, way, dtype: place.dtype, optimiser }))
 }
 
 const LR: f64 = 1e-3;
@@ -59,7 +59,7 @@ fn settings() -> AdamWSettings {
 }
 
 /// Weights to start from; near to normal, by the sum of uniform numbers.
-fn start(size: Size) -> Result<Weights> {
+fn start(size: Size, device: &Device) -> Result<Weights> {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut weights = Weights::new();
     let mut draw = |name: String, shape: &[usize]| -> Result<()> {
@@ -67,7 +67,7 @@ fn start(size: Size) -> Result<Weights> {
         let mut uniform = || f64::from(rng.next_u32()) / f64::from(u32::MAX) - 0.5;
         let numbers: Vec<f32> =
             (0..n).map(|_| ((0..12).map(|_| uniform()).sum::<f64>() * 0.02) as f32).collect();
-        weights.insert(&name, Tensor::from_vec(numbers, shape, &Device::Cpu)?);
+        weights.insert(&name, Tensor::from_vec(numbers, shape, device)?);
         Ok(())
     };
     let d = size.d_model;
@@ -83,8 +83,8 @@ fn start(size: Size) -> Result<Weights> {
     }
     let norms = (0..size.n_layers).flat_map(|n| [format!("h.{n}.ln_1"), format!("h.{n}.ln_2")]);
     for name in norms.chain(["ln_f".to_owned()]) {
-        weights.insert(&format!("{name}.weight"), Tensor::ones(d, DType::F32, &Device::Cpu)?);
-        weights.insert(&format!("{name}.bias"), Tensor::zeros(d, DType::F32, &Device::Cpu)?);
+        weights.insert(&format!("{name}.weight"), Tensor::ones(d, DType::F32, device)?);
+        weights.insert(&format!("{name}.bias"), Tensor::zeros(d, DType::F32, device)?);
     }
     Ok(weights)
 }
@@ -109,6 +109,8 @@ struct Nodes {
     weights: Weights,
     size: Size,
     way: Way,
+    /// What products of matrices are in; weights, residual stream, norms and loss stay in `f32`.
+    dtype: DType,
     optimiser: Descent,
 }
 
@@ -118,7 +120,10 @@ impl Model for Nodes {
         let normed = self.norm("ln_f", &resid)?.flatten_to(1)?;
         let unembed = self.weights.get("wte.weight")?.t()?;
         match self.way {
-            Way::Plain => plain::cross_entropy(&normed.matmul(&unembed)?, targets),
+            Way::Plain => {
+                let logits = self.narrow(&normed)?.matmul(&self.narrow(&unembed)?)?;
+                plain::cross_entropy(&logits.to_dtype(DType::F32)?, targets)
+            }
             _ => fused::cross_entropy(&fused::linear(&normed, &unembed, None)?, targets),
         }
     }
@@ -155,16 +160,23 @@ impl Nodes {
                 Way::Plain => plain::causal_self_attention(&qkv, self.size.n_heads)?,
                 _ => fused::causal_self_attention(&qkv, self.size.n_heads)?,
             };
-            resid = (resid + self.linear(&format!("{block}.attn.c_proj"), &z)?)?;
+            let attn_out = self.linear(&format!("{block}.attn.c_proj"), &z)?;
+            resid = (resid + attn_out.to_dtype(DType::F32)?)?;
             let normed = self.norm(&format!("{block}.ln_2"), &resid)?;
             let pre = self.linear(&format!("{block}.mlp.c_fc"), &normed)?;
             let post = match self.way {
                 Way::Plain => pre.gelu()?,
                 _ => fused::gelu_tanh(&pre)?,
             };
-            resid = (resid + self.linear(&format!("{block}.mlp.c_proj"), &post)?)?;
+            let mlp_out = self.linear(&format!("{block}.mlp.c_proj"), &post)?;
+            resid = (resid + mlp_out.to_dtype(DType::F32)?)?;
         }
         Ok(resid)
+    }
+
+    /// In the numbers of products; `f32` is left as it is.
+    fn narrow(&self, x: &Tensor) -> Result<Tensor> {
+        x.to_dtype(self.dtype)
     }
 
     fn norm(&self, name: &str, x: &Tensor) -> Result<Tensor> {
@@ -180,7 +192,10 @@ impl Nodes {
         let weight = self.weights.get(&format!("{name}.weight"))?;
         let bias = self.weights.get(&format!("{name}.bias"))?;
         match self.way {
-            Way::Plain => plain::linear(x, weight, Some(bias)),
+            Way::Plain => {
+                let (weight, bias) = (self.narrow(weight)?, self.narrow(bias)?);
+                plain::linear(&self.narrow(x)?, &weight, Some(&bias))
+            }
             _ => fused::linear(x, weight, Some(bias)),
         }
     }

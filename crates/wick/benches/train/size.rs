@@ -1,6 +1,6 @@
 //! The sizes that are measured, what a step of them costs at least, and a batch of each.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore as _, SeedableRng as _},
@@ -19,8 +19,9 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// Characters of Shakespeare, on models that a laptop trains in a minute, ten, and an hour.
-    pub(crate) const ALL: [Self; 3] = [
+    /// Characters of Shakespeare, on models that a laptop trains in a minute, ten, and an hour; and
+    /// GPT-2 with 124M weights, for cards.
+    pub(crate) const ALL: [Self; 4] = [
         Self {
             name: "small",
             n_layers: 2,
@@ -48,6 +49,15 @@ impl Size {
             seq: 256,
             d_vocab: 65,
         },
+        Self {
+            name: "gpt2",
+            n_layers: 12,
+            d_model: 768,
+            n_heads: 12,
+            batch: 8,
+            seq: 1024,
+            d_vocab: 50_257,
+        },
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -71,9 +81,10 @@ impl Size {
     }
 
     /// Tokens and targets; noise, because speed does not depend on what they say.
-    pub(crate) fn batch(self) -> Result<(Tensor, Tensor)> {
+    pub(crate) fn batch(self, device: &Device) -> Result<(Tensor, Tensor)> {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut draw = || rng.next_u32();
-        Ok((super::tokens(self, &mut draw)?, super::tokens(self, &mut draw)?))
+        let mut tokens = || super::tokens(self, &mut draw, device);
+        Ok((tokens()?, tokens()?))
     }
 }

@@ -60,17 +60,20 @@ impl Found {
     }
 }
 
-/// Settles where to compute.
+/// Settles where something is to be `done`, such as `judged`.
 ///
 /// # Errors
 ///
 /// Fails with what was looked for and how to mend it if the device cannot be used.
-pub(crate) fn choose(asked: Device) -> anyhow::Result<Choice> {
+pub(crate) fn choose(asked: Device, done: &str) -> anyhow::Result<Choice> {
     let system = System::this();
     let cpu = |reason| Choice { name: "cpu", reason, cuda: None };
     match asked {
         Device::Cpu => Ok(cpu(String::new())),
-        Device::Metal => Err(problem(Exit::NoDevice, refusal(name(asked), &look(asked, &system)))),
+        Device::Metal => {
+            let found = look(asked, &system);
+            Err(problem(Exit::NoDevice, refusal(name(asked), &found, done)))
+        }
         Device::Cuda | Device::Auto => {
             let cuda = devices::cuda(&system);
             let found = Found { needs: cuda.needs.clone(), searched: cuda.searched.clone() };
@@ -82,7 +85,7 @@ pub(crate) fn choose(asked: Device) -> anyhow::Result<Choice> {
             if is_auto {
                 return Ok(cpu(format!("cuda lacks {}", found.lacking().join(", "))));
             }
-            Err(problem(Exit::NoDevice, refusal(name(asked), &found)))
+            Err(problem(Exit::NoDevice, refusal(name(asked), &found, done)))
         }
     }
 }
@@ -98,8 +101,8 @@ pub(crate) fn name(device: Device) -> &'static str {
 }
 
 /// Why a device cannot be used, one line a need.
-fn refusal(name: &str, found: &Found) -> String {
-    let mut text = format!("{name} cannot be used here, so nothing was judged:\n");
+fn refusal(name: &str, found: &Found, done: &str) -> String {
+    let mut text = format!("{name} cannot be used here, so nothing was {done}:\n");
     for need in &found.needs {
         if let Err(Lack { what, mend }) = &need.found {
             text += &format!("  {}: {what}\n    mend: {mend}\n", need.name);
@@ -108,7 +111,9 @@ fn refusal(name: &str, found: &Found) -> String {
     if let Some(places) = found.places() {
         text += &format!("  looked in: {places}\n");
     }
-    text + &format!("`cargo xtask doctor --device {name}` says it all; `--device cpu` judges here.")
+    text + &format!(
+        "`cargo xtask doctor --device {name}` says it all; `--device cpu` needs none of it."
+    )
 }
 
 #[cfg(test)]
@@ -126,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_what_is_lacking_and_its_mend_alone() {
-        let text = refusal("cuda", &found());
+        let text = refusal("cuda", &found(), "judged");
         assert!(text.contains("  driver: looked for it\n    mend: install it\n"), "{text}");
         assert!(text.contains("  looked in: the loader's folders, /usr/lib64\n"), "{text}");
         assert!(!text.contains("/kit"), "{text}");
@@ -139,6 +144,6 @@ mod tests {
 
     #[test]
     fn the_processor_needs_no_reason() {
-        assert_eq!(choose(Device::Cpu).unwrap().reason, "");
+        assert_eq!(choose(Device::Cpu, "judged").unwrap().reason, "");
     }
 }

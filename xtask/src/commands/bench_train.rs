@@ -38,7 +38,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(course: &Course, options: &Options) -> anyhow::Result<Exit> {
     // Before anything else: where there is no device, nothing is measured.
-    let choice = device::choose(options.device)?;
+    let choice = device::choose(options.device, "measured")?;
     let _lock = Lock::take(&course.root, "bench train")?;
     if let Some(cuda) = &choice.cuda {
         return bench_card::run(course, options, cuda);

@@ -45,7 +45,7 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
         return Err(exit::problem(Exit::Usage, sentence));
     }
     // Before anything else: where there is no device, nothing is judged and nothing is kept.
-    let choice = device::choose(flags.device)?;
+    let choice = device::choose(flags.device, "judged")?;
     let lock = Lock::take(&course.root, &format!("check {}", flags.name.as_deref().unwrap_or("")))?;
     let mut state = State::read(&course.root)?;
     let place = Place::find(course, &state, flags.name.as_deref())?;

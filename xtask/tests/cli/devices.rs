@@ -31,6 +31,14 @@ fn a_device_that_is_not_there_is_five_and_judges_nothing() {
 }
 
 #[test]
+fn nothing_is_measured_where_there_is_no_device() {
+    let clone = passing();
+    let bench = ["bench", "train", "--device", "cuda"];
+    ends(&clone, &bench, 5, "cuda cannot be used here, so nothing was measured:");
+    assert!(!clone.path(".wick").exists(), "a lock was taken");
+}
+
+#[test]
 fn auto_says_why_it_is_the_processor() {
     let clone = passing();
     ends(&clone, &["check", "first", "--device", "auto"], 0, "on cpu: cuda lacks ");

@@ -129,6 +129,9 @@ fn part_line(out: &mut String, part: &PartReport, width: usize, dress: Dress) {
 fn parity(parity: Option<Parity>) -> String {
     parity.map_or_else(String::new, |Parity { difference, used, compared }| {
         let share = if used < 0.01 { "under 1".to_owned() } else { format!("{:.0}", used * 100.0) };
+        if compared == 0 {
+            return ", no tensor to compare with the CPU".to_owned();
+        }
         let compared = count(compared, "tensor");
         match difference {
             0.0 => format!(", {compared} equal to the CPU's"),
@@ -367,5 +370,7 @@ Edit on.
         );
         check_parity(0.0, 0.0, ", 1 tensor equal to the CPU's");
         assert_eq!(parity(None), "");
+        let nothing = ", no tensor to compare with the CPU";
+        assert_eq!(parity(Some(Parity::default())), nothing);
     }
 }

@@ -64,10 +64,16 @@ impl Tolerance {
         Self { double: fraction, ..self }
     }
 
+    /// The size of the numbers that an honest answer adds up, for these expected values.
+    #[must_use]
+    pub fn scale(&self, expected: &Array) -> f64 {
+        self.scale.unwrap_or_else(|| expected.max_abs())
+    }
+
     /// The largest error that passes, for these expected values.
     #[must_use]
     pub fn bound(&self, expected: &Array) -> f64 {
-        let scale = self.scale.unwrap_or_else(|| expected.max_abs());
+        let scale = self.scale(expected);
         match self.kind {
             Bound::Exact => 0.0,
             Bound::Roundings(_) if expected.dtype() == DType::F64 => self.double * scale,

@@ -42,7 +42,7 @@ pub struct Margin {
     pub dtype: DType,
     /// Largest error, in units of the bound.
     pub used: f64,
-    /// Largest error itself.
+    /// Largest error, in units of the tolerance's scale.
     pub difference: f64,
 }
 
@@ -333,7 +333,9 @@ impl<'a> Trial<'a> {
         match compare(name, got, expected, tolerance) {
             Ok(used) => {
                 let (name, dtype) = (name.to_owned(), got.dtype());
-                let difference = used * tolerance.bound(expected);
+                // Beside a scale of zero only zero passes.
+                let scale = tolerance.scale(expected).max(f64::MIN_POSITIVE);
+                let difference = used * tolerance.bound(expected) / scale;
                 self.margins.push(Margin { name, dtype, used, difference });
                 Ok(())
             }

@@ -193,7 +193,7 @@ impl Run {
             finding,
             prints,
             exhibits,
-            parity: parity.filter(|_| self.device != DeviceKind::Cpu),
+            parity: (self.device != DeviceKind::Cpu).then_some(parity),
             millis: millis(begun.elapsed()),
         })
     }
@@ -219,8 +219,7 @@ impl Run {
             let outcome = (check.run)(&mut trial);
             gathered.exhibits.extend(trial.take_exhibits().into_iter().map(neutralise_exhibit));
             for margin in trial.margins() {
-                let so_far = gathered.parity.unwrap_or_default();
-                gathered.parity = Some(so_far.with(margin.difference, margin.used));
+                gathered.parity = gathered.parity.with(margin.difference, margin.used);
             }
             let replies = recorder.into_replies();
             let Err(stop) = outcome else { continue };
@@ -281,7 +280,7 @@ fn in_order(
 #[derive(Default)]
 struct Gathered {
     exhibits: Vec<Exhibit>,
-    parity: Option<Parity>,
+    parity: Parity,
 }
 
 /// A part to judge, and why it is refused if it breaks the rule about its source.

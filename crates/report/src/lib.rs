@@ -103,8 +103,7 @@ pub struct PartReport {
     /// What checks have to show of the answer, such as a text that its model wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exhibits: Vec<Exhibit>,
-    /// How far a device's results are from the CPU's; absent on the CPU itself, and where no tensor
-    /// was compared.
+    /// How far a device's results are from the CPU's; absent on the CPU itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parity: Option<Parity>,
     /// Wall time of this part, in milliseconds.
@@ -115,7 +114,7 @@ pub struct PartReport {
 /// `f64`; of the comparisons that held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Parity {
-    /// Largest difference of two numbers.
+    /// Largest difference of two numbers, relative to the size of those that are added up.
     pub difference: f64,
     /// Largest share of a tolerance that was used; 1 is all of it.
     pub used: f64,

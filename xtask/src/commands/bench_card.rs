@@ -102,7 +102,10 @@ impl Card<'_> {
     fn laps(&self, way: &str, command: &mut Command) -> anyhow::Result<Vec<Lap>> {
         let mut way = Way::start(way, command)?;
         way.steps(WARM_UP)?;
-        way.steps(self.options.rounds)
+        let laps = way.steps(self.options.rounds)?;
+        // So that the next one has the card to itself.
+        way.end()?;
+        Ok(laps)
     }
 }
 

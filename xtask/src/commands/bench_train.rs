@@ -286,7 +286,7 @@ impl Way {
     }
 
     /// Lets it end; gives the most memory it had, in MiB.
-    fn end(mut self) -> anyhow::Result<u64> {
+    pub(super) fn end(mut self) -> anyhow::Result<u64> {
         drop(self.tell.take());
         let line = self.line()?;
         self.child.wait()?;

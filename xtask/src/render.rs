@@ -115,13 +115,16 @@ fn part_line(out: &mut String, part: &PartReport, width: usize, dress: Dress) {
     } else {
         format!("{} of {} checks run", part.checks_run, part.checks_declared)
     };
+    // Of what fails at once, nothing was found equal or near.
+    let is_told = |parity: &Parity| parity.compared > 0 || class(part.verdict) == Class::Passed;
+    let parity = parity(part.parity.filter(is_told));
     let _ = writeln!(
         out,
         "{} {:width$}  {:<8} {}",
         dress.symbol(class(part.verdict)),
         part.part,
         word(part.verdict),
-        dress.dim(&format!("{checks}{}", parity(part.parity)))
+        dress.dim(&format!("{checks}{parity}"))
     );
 }
 

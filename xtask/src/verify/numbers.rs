@@ -89,6 +89,8 @@ pub(crate) fn wait(
     strict: bool,
 ) -> anyhow::Result<Wait> {
     let training: f64 = split(exercise, proved).1.iter().map(|(_, millis)| millis).sum();
+    // The judge may still have to be built as `check` builds it, with the checks of one exercise.
+    once(root, exercise)?;
     let mut quiet: Option<f64> = None;
     for _ in 0..TRIES {
         let load = Load::now();

@@ -59,6 +59,8 @@ trials! {
     processor_time_is_bounded spin("spin", 24);
     ignoring_the_processor_signal_gains_a_second spin("spin_after_ignoring", 9);
     processor_time_is_seen_from_outside cpu_time();
+    on_a_device_time_is_bounded_and_little_else open_to_device();
+    on_a_device_nothing_is_strict never_strict();
     a_sleeper_is_killed killed("sleep");
     a_stopped_subject_is_killed killed("stop");
     a_flood_of_stdout_ends_at_once flood("flood_stdout");
@@ -165,6 +167,24 @@ fn spin(role: &str, signal: i32) -> Outcome {
     // The kernel counts this limit in ticks, and its clocks exactly.
     let millis = ending.cpu_time.as_millis();
     ensure((700..2300).contains(&millis), || format!("it used {millis} ms"))
+}
+
+fn open_to_device() -> Outcome {
+    let limits = Limits { cpu: Duration::from_millis(900), ..command([]).limits };
+    let open = Command { limits, strict: false, open_to_device: true, ..command([]) };
+    let mut prisoner = jail::spawn(&Command { args: command(["subject", "spin"]).args, ..open })?;
+    let isolation = prisoner.isolation().clone();
+    let says = isolation.weakness.contains("is not confined");
+    ensure(!isolation.full && isolation.layers == ["rlimits"] && says, || {
+        format!("{isolation:?}")
+    })?;
+    let ending = prisoner.wait(Duration::from_secs(30)).ok_or("it did not end")?;
+    ensure(ending.how == How::Signalled(24), || format!("{ending:?}"))
+}
+
+fn never_strict() -> Outcome {
+    let open = Command { open_to_device: true, ..command(["subject", "sleep"]) };
+    ensure(jail::spawn(&open).is_err(), || "it runs without walls".to_owned())
 }
 
 fn cpu_time() -> Outcome {

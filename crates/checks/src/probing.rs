@@ -20,6 +20,7 @@ mod control_oracle;
 mod control_task;
 mod difference_of_means;
 mod direction_oracle;
+mod dose_oracle;
 mod dose_response;
 mod induction_claim;
 mod othello_intervene;

@@ -307,12 +307,14 @@ mod tests {
             "new lib.rs:3:15",
         );
         check_ready_made(
-            "use wick::fused as fast;\n#[part]\nfn answer() { help() }\nfn help() { fast::silu(x) }",
+            "use wick::fused as fast;\n#[part]\nfn answer() { help() }\n\
+             fn help() { fast::silu(x) }",
             "silu lib.rs:4:13",
         );
         check_ready_made("use wick::Weights;\n#[part]\nfn answer() { Weights::new() }", "");
         check_ready_made(
-            "use wick::fused::Gpt;\n#[part]\nfn answer() { x.exp() }\nfn other() { Gpt::new(w, 1) }",
+            "use wick::fused::Gpt;\n#[part]\nfn answer() { x.exp() }\n\
+             fn other() { Gpt::new(w, 1) }",
             "",
         );
     }

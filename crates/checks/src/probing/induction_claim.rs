@@ -54,8 +54,8 @@ pub(super) const INDUCTION_CLAIM: Part = Part {
         },
         Check {
             name: "claim_beats_ignorance",
-            promise: "Measured afterwards, a hidden model bears the claim out, a compiled one and a \
-                      trained one: its score is at most half of that of who knows no model.",
+            promise: "Measured afterwards, hidden models bear the claims out, a compiled one and a \
+                      trained one: the score is at most half of that of who knows no model.",
             kind: Kind::Property,
             run: claim_beats_ignorance,
         },

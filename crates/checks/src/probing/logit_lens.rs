@@ -109,8 +109,8 @@ pub(super) const LOGIT_LENS: Part = Part {
         },
         Check {
             name: "last_entry_is_what_the_model_says",
-            promise: "The last entry is the model's own logits, with a last norm and without, and of \
-                      a GPT that we trained.",
+            promise: "The last entry is the model's own logits, with a last norm and without; of a \
+                      GPT that we trained, too.",
             kind: Kind::Property,
             run: last_entry_is_what_the_model_says,
         },

@@ -6,7 +6,8 @@ use crate::Need;
 #[must_use]
 pub fn metal() -> Vec<Need> {
     let need = if cfg!(target_os = "macos") {
-        let what = "this version of Wick cannot judge on Metal yet";
+        // Its shading language has no `double`: right answers would fail every check in `f64`.
+        let what = "checks ask in f64 too, which Metal cannot compute in";
         Need::lacking("support", what, "judge on the CPU: --device cpu")
     } else {
         let what = "Metal is Apple's, and this is no Mac";

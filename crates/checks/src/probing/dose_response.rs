@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     Alternative, Array, Check, Generator, Impostor, Kind, Outcome, Part, Stop, Tolerance, Trial,
-    args,
 };
 
 /// Makes an answer that has one slip.

@@ -19,3 +19,15 @@ fn pages_are_drawn_of_trained_models() {
         assert!(page.starts_with("<!doctype html>") || page.starts_with("<!DOCTYPE html>"));
     }
 }
+
+#[test]
+fn pages_are_drawn_of_a_model_that_somebody_trained() {
+    let file = datasets::folder().join("models/bpe_gpt.safetensors");
+    let pages = look::own(&file).unwrap();
+    assert_eq!(
+        pages.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["own-patterns", "own-lens"]
+    );
+    let missing = look::own("no such file".as_ref()).unwrap_err();
+    assert!(missing.to_string().contains("no such file cannot be read"), "{missing}");
+}

@@ -10,6 +10,7 @@ use devices::{Cuda, Lack, Need, System};
 use crate::{
     cli::Device,
     exit::{Exit, problem},
+    text::wrap,
 };
 
 /// Where a check computes.
@@ -105,16 +106,17 @@ fn refusal(name: &str, found: &Found, done: &str) -> String {
     let mut text = format!("{name} cannot be used here, so nothing was {done}:\n");
     for need in &found.needs {
         if let Err(Lack { what, mend }) = &need.found {
-            text += &format!("  {}: {what}\n    mend: {mend}\n", need.name);
+            text += &wrap(&format!("  {}: {what}\n", need.name), WIDTH, "    ");
+            text += &wrap(&format!("    mend: {mend}\n"), WIDTH, "      ");
         }
     }
-    if let Some(places) = found.places() {
-        text += &format!("  looked in: {places}\n");
-    }
     text + &format!(
-        "`cargo xtask doctor --device {name}` says it all; `--device cpu` needs none of it."
+        "`cargo xtask doctor --device {name}` says where it looked; `--device cpu` needs none of it."
     )
 }
+
+/// Of a refusal, in characters; it goes to standard error, whose terminal is not asked.
+const WIDTH: usize = 80;
 
 #[cfg(test)]
 mod tests {
@@ -133,7 +135,6 @@ mod tests {
     fn a_refusal_names_what_is_lacking_and_its_mend_alone() {
         let text = refusal("cuda", &found(), "judged");
         assert!(text.contains("  driver: looked for it\n    mend: install it\n"), "{text}");
-        assert!(text.contains("  looked in: the loader's folders, /usr/lib64\n"), "{text}");
         assert!(!text.contains("/kit"), "{text}");
     }
 

@@ -190,6 +190,9 @@ pub(crate) struct TrainAssets {
     /// Train for so many steps.
     #[arg(long)]
     pub(crate) steps: Option<usize>,
+    /// Where losses and gradients are computed.
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub(crate) device: Device,
 }
 
 #[derive(Args)]

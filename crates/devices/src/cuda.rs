@@ -72,7 +72,7 @@ impl Cuda {
 pub fn cuda(system: &System) -> Cuda {
     let kit = Kit::of(system);
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        let mend = "judge on the CPU: --device cpu; on Windows, WSL 2 is a Linux that has CUDA";
+        let mend = "use the CPU: --device cpu; on Windows, WSL 2 is a Linux that has CUDA";
         let needs = vec![Need::lacking("system", "CUDA runs are for Linux on x86-64", mend)];
         let (folders, searched) = (vec![], vec![]);
         return Cuda { needs, card: None, driver: None, folders, searched, kit };
@@ -151,7 +151,7 @@ fn driver_need(asked: &Result<(PathBuf, Driver), String>) -> Need {
         }
         Err(what) => {
             let mend = "with an NVIDIA card, install its driver (Ubuntu: sudo ubuntu-drivers \
-                        install) and restart; without one, judge on the CPU";
+                        install) and restart; without one, use the CPU";
             Need::lacking("driver", what, mend)
         }
     }

@@ -30,6 +30,17 @@ pub struct Batch {
     pub targets: Targets,
 }
 
+impl Batch {
+    /// The same on a device.
+    pub(crate) fn to(&self, device: &Device) -> Result<Self> {
+        let targets = match &self.targets {
+            Targets::Tokens(tokens) => Targets::Tokens(tokens.to_device(device)?),
+            Targets::Chances(chances) => Targets::Chances(chances.to_device(device)?),
+        };
+        Ok(Self { x: self.x.to_device(device)?, targets })
+    }
+}
+
 impl Source {
     /// The batch of a step, which follows from the configuration's seed and the step alone.
     ///

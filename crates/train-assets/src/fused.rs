@@ -2,13 +2,14 @@
 //!
 //! Written from candle's plain operations, a step of training spends most of its time in copies
 //! and in `exp` and `tanh`, one number at a time; these loops are made for the compiler to do
-//! several at once. They know `f32` on the CPU only.
+//! several at once. They know `f32` on the CPU only; elsewhere the plain operations do it.
 //!
 //! **Invariant:** values and gradients are those of the plain operations, up to rounding.
 
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail,
 };
+use wick::fused::plain;
 
 mod attention;
 
@@ -19,16 +20,25 @@ const EPS: f32 = 1e-5;
 
 /// Adds a bias to each row.
 pub(crate) fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return x.broadcast_add(bias);
+    }
     x.contiguous()?.apply_op2(&bias.contiguous()?, Bias)
 }
 
 /// Norms each row, and gives it a weight and a bias.
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return plain::layer_norm(x, weight, bias, EPS.into());
+    }
     x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, LayerNorm)
 }
 
 /// GELU by tanh, as GPT-2 has it.
 pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return x.gelu();
+    }
     x.contiguous()?.apply_op1(Gelu)
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duratio
 
 use anyhow::{Context as _, Result, bail};
 use candle_core::{Device, Tensor};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use datasets::Split;
 use indicatif::{ProgressBar, ProgressStyle};
 use train_assets::{
@@ -30,9 +30,28 @@ struct Cli {
     /// with it.
     #[arg(long)]
     steps: Option<usize>,
+    /// Where losses and gradients are computed; a run may go on elsewhere than it began.
+    #[arg(long, value_enum, default_value_t = Place::Cpu)]
+    device: Place,
     /// Where states are kept, to be resumed.
     #[arg(long, default_value = ".wick/train-assets")]
     states: std::path::PathBuf,
+}
+
+/// A device by name.
+#[derive(Clone, Copy, ValueEnum)]
+enum Place {
+    Cpu,
+    Cuda,
+}
+
+impl Place {
+    fn open(self) -> Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda => Device::new_cuda(0).context("CUDA could not be opened"),
+        }
+    }
 }
 
 fn main() -> Result<()> {
@@ -43,18 +62,19 @@ fn main() -> Result<()> {
         let names = ALL.map(|config| config.name).join(", ");
         bail!("There is no such model; there are {names}.");
     }
+    let device = cli.device.open()?;
     for config in configs {
         let steps = cli.steps.unwrap_or(config.steps);
-        train(Config { steps, ..config }, &cli.states)?;
+        train(Config { steps, ..config }, &cli.states, &device)?;
     }
     Ok(())
 }
 
 /// Trains one model, writes its file, and brings the ledger up to date.
-fn train(config: Config, states: &Path) -> Result<()> {
+fn train(config: Config, states: &Path, device: &Device) -> Result<()> {
     let reads = Reads::of(&config)?;
     let state = states.join(format!("{}.safetensors", config.name));
-    let mut run = Run::resume(config, &state)?;
+    let mut run = Run::resume(config, &state)?.on(device.clone());
     let bar = ProgressBar::new(config.steps as u64).with_position(run.done() as u64);
     bar.set_style(ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {eta} {msg}")?);
     bar.set_prefix(config.name);

@@ -21,6 +21,8 @@ pub struct Run {
     step: usize,
     /// For how many steps the schedule was made, and what it was changed to where.
     schedule: String,
+    /// Where gradients are computed.
+    device: Device,
 }
 
 /// What one step came to.
@@ -41,7 +43,8 @@ impl Run {
     pub fn begin(config: Config) -> Result<Self> {
         let weights = start(&config)?;
         let schedule = config.steps.to_string();
-        Ok(Self { config, weights, moments: Moments::default(), step: 0, schedule })
+        let (moments, device) = (Moments::default(), Device::Cpu);
+        Ok(Self { config, weights, moments, step: 0, schedule, device })
     }
 
     /// Takes up the run whose state lies in a file, if there is one and it is of this
@@ -70,8 +73,8 @@ impl Run {
         if *steps != config.steps.to_string() {
             schedule = format!("{schedule}, from step {step} on {}", config.steps);
         }
-        let (weights, moments) = (Named::new(), Moments::default());
-        let mut run = Self { config, weights, moments, step, schedule };
+        let (weights, moments, device) = (Named::new(), Moments::default(), Device::Cpu);
+        let mut run = Self { config, weights, moments, step, schedule, device };
         for (name, tensor) in tensors.iter() {
             let (kind, name) = name.split_once('/').context("a state's tensor without its kind")?;
             match kind {
@@ -87,6 +90,13 @@ impl Run {
             }
         }
         Ok(run)
+    }
+
+    /// Computes losses and gradients on `device` from here on; the weights, and the little that
+    /// their descent takes, stay on the CPU.
+    #[must_use]
+    pub fn on(self, device: Device) -> Self {
+        Self { device, ..self }
     }
 
     /// Writes the state to a file, from which [`Run::resume`] goes on.
@@ -120,10 +130,10 @@ impl Run {
     ///
     /// Fails if the source does, or the loss is no number any more.
     pub fn step(&mut self, source: &Source) -> Result<Progress> {
-        let Batch { x, targets } = source.batch(&self.config, self.step)?;
+        let Batch { x, targets } = source.batch(&self.config, self.step)?.to(&self.device)?;
         let mut variables = BTreeMap::new();
         for (name, weight) in &self.weights {
-            variables.insert(name.clone(), Var::from_tensor(weight)?);
+            variables.insert(name.clone(), Var::from_tensor(&weight.to_device(&self.device)?)?);
         }
         let tracked = variables.iter().map(|(name, v)| (name.clone(), v.as_tensor().clone()));
         let loss = loss(&tracked.collect(), self.config.n_heads, &x, &targets)?;

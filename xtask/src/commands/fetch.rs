@@ -10,6 +10,7 @@ use crate::{
     cargo::{Built, build},
     cli,
     course::Course,
+    cuda, device,
     exit::{Exit, problem},
 };
 
@@ -19,10 +20,20 @@ pub(crate) fn run(course: &Course, flags: &cli::Fetch) -> anyhow::Result<Exit> {
 
 /// Trains the models that are shipped, or some other program's work that takes its time.
 pub(crate) fn train_assets(course: &Course, flags: &cli::TrainAssets) -> anyhow::Result<Exit> {
+    let choice = device::choose(flags.device, "trained")?;
     let steps = flags.steps.map(|steps| format!("--steps={steps}"));
     let arguments: Vec<String> = flags.name.clone().into_iter().chain(steps).collect();
-    // Beside the judge, so that candle is the one that is built already.
-    run_program(course, "train-assets", &["train-assets", "judge"], &arguments)
+    let Some(found) = &choice.cuda else {
+        // Beside the judge, so that candle is the one that is built already.
+        return run_program(course, "train-assets", &["train-assets", "judge"], &arguments);
+    };
+    let beside = std::env::current_exe()?;
+    let Some(program) = cuda::build(&course.root, "train-assets", found, &beside)? else {
+        return Ok(Exit::DoesNotCompile);
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).arg("--device=cuda").env("LD_LIBRARY_PATH", cuda::libraries(found));
+    wait(command.current_dir(&course.root), "train-assets")
 }
 
 /// Builds one of our own programs, and lets it speak for itself.
@@ -36,8 +47,12 @@ fn run_program(
         return Ok(Exit::DoesNotCompile);
     };
     let program = programs.get(name).with_context(|| format!("cargo built no {name}"))?;
-    let status = Command::new(program).args(arguments).current_dir(&course.root).status();
-    let status = status.with_context(|| format!("{} could not be started", program.display()))?;
+    wait(Command::new(program).args(arguments).current_dir(&course.root), name)
+}
+
+/// Runs a program until it ends.
+fn wait(command: &mut Command, name: &str) -> anyhow::Result<Exit> {
+    let status = command.status().with_context(|| format!("{name} could not be started"))?;
     match status.code() {
         Some(0) => Ok(Exit::Passed),
         Some(2) => Ok(Exit::Usage),

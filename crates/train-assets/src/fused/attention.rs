@@ -3,11 +3,15 @@
 use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use wick::fused::plain;
 
 use super::{exp, numbers, read, tensor};
 
 /// Attends with queries, keys and values that lie side by side.
 pub(crate) fn attention(qkv: &Tensor, n_heads: usize) -> Result<Tensor> {
+    if !qkv.device().is_cpu() {
+        return plain::causal_self_attention(qkv, n_heads);
+    }
     qkv.contiguous()?.apply_op1(Attention { n_heads })
 }
 

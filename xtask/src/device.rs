@@ -111,7 +111,8 @@ fn refusal(name: &str, found: &Found, done: &str) -> String {
         }
     }
     text + &format!(
-        "`cargo xtask doctor --device {name}` says where it looked; `--device cpu` needs none of it."
+        "`cargo xtask doctor --device {name}` says where it looked; `--device cpu` needs none of \
+         this."
     )
 }
 

@@ -280,8 +280,8 @@ fn trained_model_changes_its_mind(trial: &mut Trial) -> Outcome {
          mine and theirs flipped  {after:>6.2} nats\n"
     );
     trial.show_text("a board edited in a model that saw only moves", told.clone());
-    // A right edit counts for 2 nats on average, but on few boards of a small model now and then for
-    // nothing; so it is held to the contract's, which is always the same.
+    // A right edit counts for 2 nats on average, but on few boards now and then for nothing; so it
+    // is held to the contract's.
     trial.ensure((after - exact).abs() < 0.01, || {
         format!(
             "On the trained Othello model, the contract's edit of a disc comes to {exact:.2} \

@@ -21,12 +21,8 @@ const COMPANIONS: u64 = 2;
 pub(super) fn impose(bounds: &Bounds, others: u64) -> io::Result<()> {
     let exact = [
         (Resource::As, bounds.memory_bytes),
-        (Resource::Stack, bounds.stack_bytes),
-        (Resource::Nproc, bounds.threads + COMPANIONS + others),
         (Resource::Nofile, MAX_DESCRIPTORS),
         (Resource::Fsize, 0),
-        // With 0, a system that pipes core dumps to a program would still do so; not with 1.
-        (Resource::Core, 1),
         (Resource::Memlock, 0),
         (Resource::Msgqueue, 0),
         (Resource::Nice, 0),
@@ -35,12 +31,11 @@ pub(super) fn impose(bounds: &Bounds, others: u64) -> io::Result<()> {
     for (resource, limit) in exact {
         set(resource, limit, limit)?;
     }
-    // First a signal that says which limit it was, a second later the end.
-    set(Resource::Cpu, bounds.cpu_seconds, bounds.cpu_seconds + 1)
+    impose_on_time(bounds, others)
 }
 
-/// Limits what a device's driver does not need: it reserves address space by the terabyte, keeps a
-/// cache in files, and opens many.
+/// Imposes the limits among these that a device's driver bears: it reserves address space by the
+/// terabyte, keeps a cache in files, and opens many.
 ///
 /// # Errors
 ///
@@ -49,11 +44,13 @@ pub(super) fn impose_on_time(bounds: &Bounds, others: u64) -> io::Result<()> {
     let exact = [
         (Resource::Stack, bounds.stack_bytes),
         (Resource::Nproc, bounds.threads + COMPANIONS + others),
+        // With 0, a system that pipes core dumps to a program would still do so; not with 1.
         (Resource::Core, 1),
     ];
     for (resource, limit) in exact {
         set(resource, limit, limit)?;
     }
+    // First a signal that says which limit it was, a second later the end.
     set(Resource::Cpu, bounds.cpu_seconds, bounds.cpu_seconds + 1)
 }
 

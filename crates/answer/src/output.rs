@@ -35,9 +35,7 @@ impl Output {
             }
         })
     }
-}
 
-impl Output {
     /// Makes sure that its tensors are on the device of the arguments.
     ///
     /// A named tensor without axes may be elsewhere: a count is cheaper to read on the processor.

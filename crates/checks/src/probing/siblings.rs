@@ -93,18 +93,15 @@ const TRAINED: [&str; 3] = ["induction", "induction_b", "induction_c"];
 const TRAINED_VOCAB: usize = 32;
 
 fn trained_sibling(name: &str, tokens: &Array) -> Result<Sibling, Stop> {
-    let read = || -> anyhow::Result<Result<Sibling, Stop>> {
-        let model = match data::trained(name) {
-            Ok(model) => model,
-            Err(stop) => return Ok(Err(stop)),
-        };
+    let model = data::trained(name)?;
+    let build = || -> anyhow::Result<Sibling> {
         let weight = |(name, array): (&String, &Array)| Ok((name.clone(), tensor(array)?));
         let weights = model.weights.iter().map(weight).collect::<anyhow::Result<_>>()?;
         let gpt = Gpt::new(weights, model.n_heads)?;
         let (layer, head) = RIGHT.find(&gpt, &tensor(tokens)?)?;
-        Ok(Ok(Sibling { gpt, layer, head, d_vocab: TRAINED_VOCAB }))
+        Ok(Sibling { gpt, layer, head, d_vocab: TRAINED_VOCAB })
     };
-    read().unwrap_or_else(|error| Err(data::not_judged(&error)))
+    build().map_err(|error| data::not_judged(&error))
 }
 
 /// Sequences of different tokens below `d_vocab`, each twice in a row.

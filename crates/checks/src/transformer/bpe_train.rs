@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use answer::answer;
 
 use super::bpe::{self, BYTES, Pair, Piece};
-use crate::{Alternative, Check, Generator, Impostor, Kind, Outcome, Part, Trial, args};
+use crate::{Alternative, Check, Generator, Impostor, Kind, Outcome, Part, Stop, Trial, args};
 
 /// An answer that makes one mistake.
 macro_rules! slip {
@@ -57,10 +57,10 @@ pub(super) const BPE_TRAIN: Part = Part {
             run: empty_specials_are_refused,
         },
         Check {
-            name: "twice_the_work_takes_twice_the_time",
-            promise: "Twice the text and twice the merges take at most 2.6 times as long.",
+            name: "four_times_the_work_takes_four_times_the_time",
+            promise: "Four times the text and four times the merges take at most 6.76 times as long.",
             kind: Kind::Economy,
-            run: twice_the_work_takes_twice_the_time,
+            run: four_times_the_work_takes_four_times_the_time,
         },
     ],
     impostors: &[
@@ -154,7 +154,7 @@ pub(super) const BPE_TRAIN: Part = Part {
             name: "everything_recounted",
             diagnosis: "after each merge all pairs are counted anew; only words that held the \
                         merged pair have changed",
-            caught_by: "twice_the_work_takes_twice_the_time",
+            caught_by: "four_times_the_work_takes_four_times_the_time",
             answer: slip!(Slip::None),
         },
     ],
@@ -213,34 +213,52 @@ fn empty_specials_are_refused(trial: &mut Trial) -> Outcome {
     trial.refuses("a special is empty", question).map(drop)
 }
 
-/// How often the larger time may be the smaller, and how many times we look: some before we believe
-/// that it is right, since other work may have slowed the smaller one, and more if it is not.
-const RATIO: f64 = 2.6;
-const LOOKS: std::ops::RangeInclusive<usize> = 3..=6;
+/// How many times as long four times the work may take: 2.6 times for each doubling.
+const LIMIT: f64 = 2.6 * 2.6;
+/// Up to this share of the limit a median is believed at once; above it, all rounds are run.
+const CLEAR: f64 = 0.75;
+const ROUNDS: std::ops::RangeInclusive<usize> = 5..=15;
 
-fn twice_the_work_takes_twice_the_time(trial: &mut Trial) -> Outcome {
-    // The other half has other letters: it is as much work again, and no more.
-    let half = random_words(&mut trial.rng, 400, 8);
-    let other = |c: char| if c == ' ' { c } else { char::from(c as u8 + 8) };
-    let text = format!("{half} {}", half.chars().map(other).collect::<String>());
-    let mut least = [u64::MAX; 2];
-    for look in 1..=*LOOKS.end() {
-        // Other work on the machine only ever adds, so the least of several looks is nearest.
-        for (least, (text, n_merges)) in least.iter_mut().zip([(&half, 30usize), (&text, 60)]) {
-            trial.values(
-                args![text: text.as_str(), specials: Vec::<String>::new(), n_merges: n_merges],
-            )?;
-            *least = trial.usage().cpu_nanos.min(*least);
-        }
-        if look >= *LOOKS.start() && least[1] as f64 <= RATIO * least[0] as f64 {
+fn four_times_the_work_takes_four_times_the_time(trial: &mut Trial) -> Outcome {
+    // Each quarter has other letters: it is as much work again, and no more.
+    let quarter = random_words(&mut trial.rng, 120, 6);
+    let letter = |c: char, n: u8| if c == ' ' { c } else { char::from(c as u8 + 6 * n) };
+    let quarters = [0, 1, 2, 3].map(|n| quarter.chars().map(|c| letter(c, n)).collect::<String>());
+    let whole = quarters.join(" ");
+    // Other work on the machine comes and goes, and slows what runs beside it. So the whole is held
+    // against quarters just before and just after it, and the median of all rounds decides.
+    let two_quarters = |trial: &mut Trial| -> Result<f64, Stop> {
+        Ok(cpu_nanos(trial, &quarter, 12)? + cpu_nanos(trial, &quarter, 12)?)
+    };
+    let mut ratios = Vec::new();
+    let mut before = two_quarters(trial)?;
+    for round in 1..=*ROUNDS.end() {
+        let between = cpu_nanos(trial, &whole, 48)?;
+        let after = two_quarters(trial)?;
+        ratios.push(4.0 * between / (before + after));
+        before = after;
+        if round >= *ROUNDS.start() && median(&mut ratios) <= CLEAR * LIMIT {
             return Ok(());
         }
     }
-    Err(trial.wrong(format!(
-        "Twice the text with twice the merges took over {RATIO} times as long, {} times in a row. \
-         Does it count pairs in words that the merge has not changed?",
-        LOOKS.end()
-    )))
+    trial.ensure(median(&mut ratios) <= LIMIT, || {
+        format!(
+            "Four times the text with four times the merges took over {LIMIT:.2} times as long, \
+             by the median of {} rounds. Does it count pairs in words that the merge has not \
+             changed?",
+            ROUNDS.end()
+        )
+    })
+}
+
+fn cpu_nanos(trial: &mut Trial, text: &str, n_merges: usize) -> Result<f64, Stop> {
+    trial.values(args![text: text, specials: Vec::<String>::new(), n_merges: n_merges])?;
+    Ok(trial.usage().cpu_nanos as f64)
+}
+
+fn median(ratios: &mut [f64]) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
 }
 
 /// Asks for merges and compares them with the defined ones.
@@ -268,7 +286,7 @@ fn learns(trial: &mut Trial, text: &str, specials: &[String], n_merges: usize) -
     })
 }
 
-fn play(trial: &Trial) -> Result<&'static str, crate::Stop> {
+fn play(trial: &Trial) -> Result<&'static str, Stop> {
     static PLAY: std::sync::LazyLock<Result<String, String>> =
         std::sync::LazyLock::new(|| datasets::shakespeare().map_err(|error| error.to_string()));
     PLAY.as_deref().map_err(|why| trial.wrong(why.clone()))

@@ -35,6 +35,8 @@ pub use prisoner::{Ending, How, Prisoner};
 pub struct Command {
     /// The program, opened once and executed by its descriptor.
     pub program: PathBuf,
+    /// Shared libraries that it needs beside those that the calling program runs with.
+    pub libraries: Vec<PathBuf>,
     /// Its arguments, without its own name.
     pub args: Vec<OsString>,
     /// Its whole environment, but for the channel: nothing is inherited.

@@ -188,12 +188,14 @@ impl Order {
         env.push((command.channel_variable.clone().into_bytes(), b"fd:3,4".to_vec()));
         let (strict, open_to_device) = (command.strict, command.open_to_device);
         let limits = command.limits.clone().into();
-        Self { args, env, limits, strict, open_to_device, rehearsal: false }
+        let libraries = command.libraries.iter().map(|path| bytes(path.as_os_str())).collect();
+        Self { libraries, args, env, limits, strict, open_to_device, rehearsal: false }
     }
 
     fn rehearsal() -> Self {
         let limits = crate::Limits::default().into();
         let (args, env, strict, open_to_device) = (Vec::new(), Vec::new(), false, false);
-        Self { args, env, limits, strict, open_to_device, rehearsal: true }
+        let libraries = Vec::new();
+        Self { libraries, args, env, limits, strict, open_to_device, rehearsal: true }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     ffi::OsString,
     hash::BuildHasher as _,
     io::{Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
     time::{Duration, Instant},
@@ -341,16 +341,32 @@ fn of_device(device: DeviceKind) -> Vec<(OsString, OsString)> {
     variables.into_iter().flatten().collect()
 }
 
+/// The variable in which the runner names the libraries that the subject is linked with.
+const SHARED_LIBRARIES: &str = "WICK_SHARED_LIBRARIES";
+
+/// Libraries that the subject is linked with, and where its loader finds them.
+fn shared() -> (Vec<PathBuf>, Option<(OsString, OsString)>) {
+    let libraries = env::var_os(SHARED_LIBRARIES).unwrap_or_default();
+    let libraries: Vec<_> =
+        env::split_paths(&libraries).filter(|path| path.is_absolute()).collect();
+    let folders = env::join_paths(libraries.iter().filter_map(|path| path.parent()));
+    let folders = folders.ok().filter(|folders| !folders.is_empty());
+    (libraries, folders.map(|folders| ("LD_LIBRARY_PATH".into(), folders)))
+}
+
 fn command(program: &Path, device: DeviceKind, budget: Budget, strict: bool) -> Command {
     let variable = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+    let (libraries, search) = shared();
     Command {
         program: program.to_owned(),
+        libraries,
         args: Vec::new(),
         // Small tensors are several times faster on one thread, and candle appends twenty lines
         // to every error if backtraces are on.
         env: [variable("RAYON_NUM_THREADS", "1"), variable("RUST_BACKTRACE", "0")]
             .into_iter()
             .chain(of_device(device))
+            .chain(search)
             .collect(),
         channel_variable: CHANNEL_VARIABLE.to_owned(),
         limits: Limits {

@@ -7,9 +7,13 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs::{self, File},
     io,
-    os::{fd::OwnedFd, unix::fs::FileExt},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, fs::FileExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -27,8 +31,10 @@ const MAX_PATH_BYTES: usize = 4096;
 pub(super) struct Libraries {
     /// The libraries, the loader among them, opened by path only.
     pub(super) files: Vec<OwnedFd>,
-    /// The folders that they lie in, none within another.
+    /// The folders that the system's lie in, none within another.
     pub(super) folders: Vec<PathBuf>,
+    /// Those that lie elsewhere; their folders have other files, which are none of a subject's.
+    pub(super) own: Vec<PathBuf>,
     /// The loader, as programs name it; none if they are linked statically.
     pub(super) loader: Option<PathBuf>,
     /// [`INDEX`], if there is one.
@@ -36,8 +42,8 @@ pub(super) struct Libraries {
 }
 
 impl Libraries {
-    /// Finds and opens what this very program runs with.
-    pub(super) fn find() -> io::Result<Self> {
+    /// Finds and opens what this very program runs with, and what is `asked` for beside it.
+    pub(super) fn find(asked: &[Vec<u8>]) -> io::Result<Self> {
         let program = fs::read_link("/proc/self/exe")?;
         let maps = fs::read_to_string("/proc/self/maps")?;
         let mut paths = mapped_code(&maps, &program);
@@ -50,10 +56,13 @@ impl Libraries {
         let folders = outermost(&folders);
         let beside = |folder: &PathBuf| COMPANIONS.map(|name| folder.join(name).canonicalize());
         paths.extend(folders.iter().flat_map(beside).flatten());
+        let own: Vec<_> = asked.iter().map(|path| PathBuf::from(OsStr::from_bytes(path))).collect();
+        paths.extend(own.iter().cloned());
         let index = open_path(Path::new(INDEX)).ok().map(|index| (PathBuf::from(INDEX), index));
         Ok(Self {
             files: paths.iter().map(|path| open_path(path)).collect::<io::Result<_>>()?,
             folders,
+            own,
             loader,
             index,
         })
@@ -150,7 +159,7 @@ mod tests {
 
     #[test]
     fn this_program_runs_with_libraries_that_can_be_opened() {
-        let libraries = Libraries::find().unwrap();
+        let libraries = Libraries::find(&[]).unwrap();
         assert_eq!(libraries.loader.is_some(), !libraries.files.is_empty());
     }
 }

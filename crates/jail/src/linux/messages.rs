@@ -29,6 +29,8 @@ pub(super) const OPEN: &str = "its limits hold, but it can read your files and u
 /// Judge to trampoline: run this.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
+    /// Paths of libraries that the subject needs beside ours.
+    pub(super) libraries: Vec<Vec<u8>>,
     pub(super) args: Vec<Vec<u8>>,
     pub(super) env: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) limits: Bounds,

@@ -77,7 +77,7 @@ pub(super) fn hide_files(libraries: &Libraries) -> Result<(), String> {
     enter_root(site)
 }
 
-/// Folders of libraries, and the loader's index if it needs one.
+/// Folders of libraries, the loader's index if it needs one, and libraries that lie elsewhere.
 fn visible(libraries: &Libraries) -> Vec<PathBuf> {
     let usual = |folder: &PathBuf| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -86,7 +86,8 @@ fn visible(libraries: &Libraries) -> Vec<PathBuf> {
     };
     let index = libraries.index.iter().map(|(path, _)| path.clone());
     let needed = !libraries.folders.iter().all(usual);
-    libraries.folders.iter().cloned().chain(index.filter(|_| needed)).collect()
+    let system = libraries.folders.iter().cloned().chain(index.filter(|_| needed));
+    system.chain(libraries.own.iter().cloned()).collect()
 }
 
 /// A copy of what is mounted at `path`, attached to nothing.

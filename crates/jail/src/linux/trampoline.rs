@@ -72,7 +72,7 @@ fn receive() -> io::Result<(OwnedFd, Order, Kit)> {
 fn prepare(order: &Order) -> io::Result<Site> {
     setsid()?;
     set_child_subreaper(Some(getpid()))?;
-    let libraries = Libraries::find()?;
+    let libraries = Libraries::find(&order.libraries)?;
     let mut walls = Walls::default();
     if order.open_to_device {
         walls.missing.push(OPEN.to_owned());

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ pub(crate) fn command<const N: usize>(args: [&str; N]) -> Command {
         channel_variable: "CHANNEL".to_owned(),
         limits: Limits { cpu: Duration::from_secs(5), ..Limits::default() },
         strict: true,
+        libraries: vec![],
         open_to_device: false,
     }
 }
@@ -72,6 +73,8 @@ trials! {
     many_at_once_do_not_mix many();
     a_program_in_a_private_folder_runs private_program(0o700, 0o755);
     a_program_of_its_owner_alone_runs private_program(0o755, 0o700);
+    a_library_elsewhere_is_all_that_is_seen_there library_elsewhere(true);
+    a_library_that_is_not_there_is_named missing_library();
     a_missing_program_is_named missing_program();
     a_file_that_is_no_program_is_refused not_a_program();
     a_subject_starts_in_25_milliseconds start_time();
@@ -279,6 +282,44 @@ fn private_program(folder_mode: u32, program_mode: u32) -> Outcome {
     fs::set_permissions(&program, PermissionsExt::from_mode(program_mode))?;
     fs::set_permissions(folder.path(), PermissionsExt::from_mode(folder_mode))?;
     ends(&Command { program, ..command(["subject", "exit", "7"]) }, How::Exited(7), "")
+}
+
+/// Neither its neighbour nor its folder can be read, and it cannot be changed.
+pub(crate) fn library_elsewhere(strict: bool) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let [library, neighbour] = ["copy.so", "neighbour.so"].map(|name| folder.path().join(name));
+    for copy in [&library, &neighbour] {
+        fs::copy(system_library()?, copy)?;
+    }
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
+    let paths = [&library, &neighbour].map(|path| path.to_string_lossy().into_owned());
+    for (libraries, expected) in
+        [(vec![library.clone()], "loaded\nrefused\nclosed\nkept\n"), (vec![], "refused\n")]
+    {
+        let command = Command { libraries, strict, ..command(["subject", "load"]) };
+        let args = command.args.iter().cloned().chain(paths.iter().map(Into::into)).collect();
+        let (ending, output) = end(&mut jail::spawn(&Command { args, ..command })?)?;
+        let said = String::from_utf8(output.stdout)?;
+        ensure(ending.how == How::Exited(0) && said.starts_with(expected), || {
+            format!("{said} {ending:?} {:?}", String::from_utf8_lossy(&output.stderr))
+        })?;
+    }
+    Ok(())
+}
+
+/// One that this program does not need itself.
+fn system_library() -> Result<PathBuf, Failed> {
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    let libc = maps.lines().find(|line| line.ends_with("/libc.so.6")).ok_or("no libc")?;
+    let libc = libc.split_whitespace().last().unwrap_or_default();
+    Ok(Path::new(libc).with_file_name("libresolv.so.2"))
+}
+
+fn missing_library() -> Outcome {
+    let libraries = vec!["/no/such.so".into()];
+    let error = jail::spawn(&Command { libraries, ..command(["subject", "sleep"]) }).err();
+    let said = error.ok_or("it started")?.to_string();
+    ensure(said.contains("/no/such.so cannot be opened: "), || said.clone())
 }
 
 fn missing_program() -> Outcome {

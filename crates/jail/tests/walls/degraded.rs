@@ -8,7 +8,11 @@ use std::{fs, io, process::Command};
 use jail::JailError;
 use libtest_mimic::{Failed, Trial};
 
-use crate::{behaviours::command, outcomes::refused, probes::PROBES};
+use crate::{
+    behaviours::{command, library_elsewhere},
+    outcomes::refused,
+    probes::PROBES,
+};
 
 /// The known gaps: without a mount namespace, a subject sees that files exist, and reads its own.
 const GAPS: [&str; 3] = ["size_of_victim", "existence_of_home", "read_own_program"];
@@ -41,6 +45,9 @@ pub(crate) fn judge() -> Result<(), Failed> {
             Ok(()) => n_refused += 1,
             Err(why) => println!("{}: {}", probe.name, why.message().unwrap_or_default()),
         }
+    }
+    if let Err(why) = library_elsewhere(false) {
+        println!("library: {}", why.message().unwrap_or_default());
     }
     println!("{n_refused} refused");
     Ok(())

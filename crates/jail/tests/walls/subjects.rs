@@ -3,9 +3,11 @@
 
 use std::{
     env,
-    fs::File,
+    ffi::CString,
+    fs::{self, File},
     io::{Read, Write},
     os::fd::{FromRawFd, RawFd},
+    path::Path,
     process, ptr, thread,
     time::Duration,
 };
@@ -45,6 +47,7 @@ pub(crate) fn play(role: &str, args: &[&str]) {
             drop((descriptor(3), descriptor(4)));
             thread::sleep(Duration::from_mins(1));
         }
+        "load" => load(args),
         "judge" => judge(),
         _ => process::exit(99),
     }
@@ -97,6 +100,20 @@ fn flood(stream: &mut dyn Write) {
     for _ in 0..10 << 14 {
         stream.write_all(&block).expect("the stream is open");
     }
+}
+
+/// Loads a library, then tries its neighbour, their folder, and to change it.
+fn load(paths: &[&str]) {
+    let is_loaded = |path: &str| {
+        let path = CString::new(path).expect("a path");
+        !unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) }.is_null()
+    };
+    let [library, neighbour] = paths else { process::exit(98) };
+    let folder = Path::new(library).parent().expect("a folder");
+    println!("{}", if is_loaded(library) { "loaded" } else { "refused" });
+    println!("{}", if is_loaded(neighbour) { "loaded" } else { "refused" });
+    println!("{}", if fs::read_dir(folder).is_ok() { "open" } else { "closed" });
+    println!("{}", if File::options().write(true).open(library).is_ok() { "open" } else { "kept" });
 }
 
 /// A judge with a subject, to be killed in the middle: prints the subject's process and waits.

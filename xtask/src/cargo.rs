@@ -15,7 +15,11 @@ use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
-use crate::exit::{Exit, problem};
+use crate::{
+    exit::{Exit, problem},
+    recipe::{Order, Scribe},
+    shared::{self, Shared},
+};
 
 /// A build that takes longer than this shows a bar.
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -51,6 +55,24 @@ pub(crate) struct Diagnostic {
     pub(crate) level: String,
     pub(crate) message: String,
     pub(crate) spans: Vec<Span>,
+    /// Its name, such as `E0308`, or a lint's.
+    pub(crate) code: Option<Code>,
+    /// The same for a person to read.
+    rendered: Option<String>,
+}
+
+impl Diagnostic {
+    /// What to show; nothing of what only counts the others.
+    pub(crate) fn to_show(&self) -> Option<&str> {
+        let counts = |text: &str| text.starts_with("aborting due to") || text.ends_with(" emitted");
+        self.rendered.as_deref().filter(|_| !(self.spans.is_empty() && counts(&self.message)))
+    }
+}
+
+/// What rustc explains under `--explain`, or the name of a lint.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Code {
+    pub(crate) code: String,
 }
 
 /// A place in a source, its file seen from the root.
@@ -82,12 +104,33 @@ enum Heard {
     Complaint(String),
 }
 
-/// Builds an answer and a judge that knows this exercise alone; compile errors go to standard error
-/// as rustc writes them.
-pub(crate) fn build_for(root: &Path, exercise: &str, subjects: &[&str]) -> anyhow::Result<Built> {
-    let mut command = cargo(root);
-    command.args(["build", "--no-default-features", "--features", &format!("checks/{exercise}")]);
-    build_with(command, root, &[subjects, &["judge"]].concat())
+/// Builds an answer and a judge that knows this exercise alone, without cargo where that can be;
+/// compile errors go to standard error as rustc writes them.
+pub(crate) fn build_answer(
+    root: &Path,
+    exercise: &str,
+    (package, folder): (&str, &str),
+    shared: Option<&Shared>,
+) -> anyhow::Result<Built> {
+    let features = [format!("checks/{exercise}")];
+    let features = features.into_iter().chain(shared.map(|_| shared::FEATURE.to_owned()));
+    let order = Order { root, package, folder, features: features.collect() };
+    if let Some(built) = order.follow() {
+        return Ok(built);
+    }
+    let scribe = Scribe::begin(&order);
+    let survey = compiled(for_judging(root, &order.features), root, &[package, "judge"])?;
+    let Some(survey) = survey else { return Ok(Built::DoesNotCompile) };
+    if let Some(judge) = survey.programs.get("judge") {
+        scribe.end(&survey.complaints, judge);
+    }
+    Ok(Built::Programs(survey.programs))
+}
+
+/// Builds answers and a judge that knows this exercise alone.
+pub(crate) fn build_for(root: &Path, exercise: &str, answers: &[&str]) -> anyhow::Result<Built> {
+    let command = for_judging(root, &[format!("checks/{exercise}")]);
+    build_with(command, root, &[answers, &["judge"]].concat())
 }
 
 /// Builds packages; compile errors go to standard error as rustc writes them.
@@ -97,20 +140,37 @@ pub(crate) fn build(root: &Path, packages: &[&str]) -> anyhow::Result<Built> {
     build_with(command, root, packages)
 }
 
-/// Builds packages by a call that has all but their names.
+/// Builds packages by a call that has all but their names; compile errors go to standard error as
+/// rustc writes them.
 pub(crate) fn build_with(
-    mut command: Command,
+    command: Command,
     root: &Path,
     packages: &[&str],
 ) -> anyhow::Result<Built> {
-    command.args(["--quiet", "--message-format=json-render-diagnostics", "--color"]);
-    command.arg(if wants_colour() { "always" } else { "never" });
+    let survey = compiled(command, root, packages)?;
+    Ok(survey.map_or(Built::DoesNotCompile, |survey| Built::Programs(survey.programs)))
+}
+
+fn for_judging(root: &Path, features: &[String]) -> Command {
+    let mut command = cargo(root);
+    command.args(["build", "--no-default-features", "--features", &features.join(",")]);
+    command
+}
+
+/// Builds packages; none if the first of them, the answer, does not compile.
+fn compiled(
+    mut command: Command,
+    root: &Path,
+    packages: &[&str],
+) -> anyhow::Result<Option<Survey>> {
+    // With what rustc is told; all of that is heard, and only what matters shown.
+    command.args(["--verbose", "--message-format=json-diagnostic-rendered-ansi"]);
     let (is_built, survey) = run(command, root, packages, true)?;
     if is_built {
-        Ok(Built::Programs(survey.programs))
-    } else {
-        failed(packages, &survey.complaints)
+        return Ok(Some(survey));
     }
+    show_complaints(&survey.complaints);
+    failed(packages, &survey.complaints).map(|()| None)
 }
 
 /// Builds as many of the packages as can be built, and keeps what rustc says.
@@ -119,13 +179,13 @@ pub(crate) fn survey(root: &Path, packages: &[&str]) -> anyhow::Result<Survey> {
     command.args(["build", "--quiet", "--keep-going", "--message-format=json"]);
     let (is_built, survey) = run(command, root, packages, false)?;
     if !is_built && survey.diagnostics.iter().all(|said| said.level != "error") {
-        survey.complaints.iter().for_each(|line| eprintln!("{line}"));
+        show_complaints(&survey.complaints);
         failed(packages, &survey.complaints)?;
     }
     Ok(survey)
 }
 
-/// Runs a build until it is done; what cargo says is shown at once if it `shows`.
+/// Runs a build until it is done; what rustc says is shown at once if it `shows`.
 fn run(
     mut command: Command,
     root: &Path,
@@ -161,12 +221,35 @@ fn run(
     Ok((status.success(), survey))
 }
 
-/// Whose fault it is that nothing was built.
-fn failed(packages: &[&str], complaints: &[String]) -> anyhow::Result<Built> {
+/// Shows what rustc said, in colours where they are wanted.
+pub(crate) fn show(rendered: &str) {
+    anstream::eprint!("{rendered}");
+}
+
+/// Shows what cargo said, except what it is doing and how it calls rustc.
+fn show_complaints(complaints: &[String]) {
+    let is_status = |line: &str| {
+        // As in `   Compiling attention v0.1.0`: one word, that ends at the twelfth column.
+        let word = line.get(..12).map_or("", str::trim_start);
+        !word.is_empty() && word.chars().all(char::is_alphabetic) && line[12..].starts_with(' ')
+    };
+    let is_call = |line: &str| line.starts_with("  process didn't exit successfully: `");
+    let causes = |n: usize| complaints.get(n).is_some_and(|line| is_call(line));
+    for (n, line) in complaints.iter().enumerate() {
+        let heads_call = line == "Caused by:" && causes(n + 1);
+        let is_gap = line.is_empty() && causes(n + 2);
+        if !(is_status(line) || is_call(line) || heads_call || is_gap) {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// Whose fault it is that nothing was built: the answer's, or else it is an error.
+fn failed(packages: &[&str], complaints: &[String]) -> anyhow::Result<()> {
     let says = |text: &str| complaints.iter().any(|line| line.contains(text));
     // The first package is the answer; the others are ours.
     if packages.first().is_some_and(|answer| says(&format!("could not compile `{answer}`"))) {
-        return Ok(Built::DoesNotCompile);
+        return Ok(());
     }
     if let Some(sign) = NO_NETWORK.iter().chain(NO_ROOM).find(|sign| says(sign)) {
         let sentence = format!(
@@ -218,17 +301,16 @@ fn follow(heard: &Receiver<Heard>, root: &Path, packages: &[&str], shows: bool) 
                 }
             }
             Ok(Heard::Message(Message::Said { message })) => {
+                if let Some(rendered) = message.to_show().filter(|_| shows) {
+                    match &bar {
+                        Some(bar) => bar.suspend(|| show(rendered)),
+                        None => show(rendered),
+                    }
+                }
                 survey.diagnostics.push(message);
             }
             Ok(Heard::Message(Message::Other)) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Heard::Complaint(line)) => {
-                match &bar {
-                    Some(bar) if shows => bar.suspend(|| eprintln!("{line}")),
-                    None if shows => eprintln!("{line}"),
-                    _ => {}
-                }
-                survey.complaints.push(line);
-            }
+            Ok(Heard::Complaint(line)) => survey.complaints.push(line),
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if bar.is_none() && begun.elapsed() > PATIENCE && stderr().is_terminal() {
@@ -272,8 +354,4 @@ pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).env("RUST_BACKTRACE", "0");
     command
-}
-
-fn wants_colour() -> bool {
-    stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

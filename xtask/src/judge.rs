@@ -27,6 +27,8 @@ pub(crate) struct Hearing<'a> {
     pub(crate) device: &'a str,
     /// Folders of the device's libraries.
     pub(crate) libraries: Option<OsString>,
+    /// Libraries that the subject is linked with, as paths.
+    pub(crate) shared: Option<OsString>,
 }
 
 /// Finds the two programs that a build made.
@@ -93,6 +95,9 @@ fn command(root: &Path, hearing: &Hearing) -> Command {
     }
     if let Some(libraries) = &hearing.libraries {
         command.env("WICK_CUDA_LIBRARIES", libraries);
+    }
+    if let Some(shared) = &hearing.shared {
+        command.env("WICK_SHARED_LIBRARIES", shared);
     }
     // Impostors run in the judge; at their sizes one thread is fastest.
     command.env("RAYON_NUM_THREADS", "1").env("RUST_BACKTRACE", "0");

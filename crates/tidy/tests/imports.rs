@@ -24,7 +24,8 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("report", &[], &[]),
     ("tidy", &[], &[]),
     ("train-assets", &["datasets", "wick"], &["models"]),
-    ("wick", &["answer", "kernels", "models", "protocol", "wick-macros"], &[]),
+    ("bundle", &["answer", "kernels", "models", "protocol"], &[]),
+    ("wick", &["answer", "bundle", "kernels", "models", "protocol", "wick-macros"], &[]),
     ("wick-macros", &[], &[]),
     ("xtask", &["devices", "report"], &[]),
 ];

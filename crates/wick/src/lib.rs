@@ -7,6 +7,9 @@
 //!
 //! **Invariant:** nothing here knows what a right answer is.
 
+#[cfg(feature = "shared")]
+use bundle as _;
+
 mod channel;
 pub mod fused;
 mod line;

@@ -17,6 +17,7 @@ use crate::{
     outcome::{Class, Outcome},
     place::Place,
     render,
+    shared::Shared,
     state::{Lock, State},
     store,
 };
@@ -57,11 +58,15 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
     let package =
         if flags.solution { format!("{}-solution", exercise.name) } else { exercise.name.clone() };
     let building = Instant::now();
-    let built = cargo::build_for(&course.root, &exercise.name, &[&package])?;
+    let shared = Shared::find().filter(|_| choice.cuda.is_none());
+    let source =
+        if flags.solution { format!("solutions/{}", exercise.name) } else { exercise.folder() };
+    let answer = (package.as_str(), source.as_str());
+    let built = cargo::build_answer(&course.root, &exercise.name, answer, shared.as_ref())?;
     let programs = match (judge::programs(built, &package)?, &choice.cuda) {
         // The judge stays on the processor; the answer is built once more, for the card.
-        (Some((judge, subject)), Some(cuda)) => {
-            crate::cuda::build(&course.root, &package, cuda, &subject)?.map(|it| (judge, it))
+        (Some((judge, _)), Some(cuda)) => {
+            crate::cuda::build(&course.root, &package, cuda, &judge)?.map(|it| (judge, it))
         }
         (programs, _) => programs,
     };
@@ -70,8 +75,6 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
         anstream::eprintln!("\n{} does not compile; nothing was checked.", exercise.name);
         return Ok(Exit::DoesNotCompile);
     };
-    let source =
-        if flags.solution { format!("solutions/{}", exercise.name) } else { exercise.folder() };
     let hearing = Hearing {
         judge: &judge,
         subject: &subject,
@@ -81,6 +84,7 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
         seed: flags.seed,
         impostor: flags.impostor.as_deref(),
         device: choice.name,
+        shared: shared.and_then(|shared| shared.libraries(&judge)),
         libraries: choice.cuda.as_ref().map(crate::cuda::libraries),
     };
     let mut outcome = listen(course, &hearing, flags.output.format)?;

@@ -91,6 +91,7 @@ fn prove(course: &Course, names: &Names) -> anyhow::Result<Proof> {
             impostor: None,
             device: "cpu",
             libraries: None,
+            shared: None,
         };
         judge::hear(&course.root, &hearing, &mut |_, event| {
             match event {

@@ -4,6 +4,7 @@
 mod broken;
 mod clone;
 mod devices;
+mod recipes;
 mod sound;
 
 use std::{

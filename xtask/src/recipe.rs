@@ -236,15 +236,14 @@ impl Order<'_> {
         Ok(text)
     }
 
-    /// Of the names and the contents of the answer's sources.
+    /// Of the answer's sources: what they say, and when they were saved.
     fn hash_of_sources(&self) -> io::Result<String> {
-        let mut bytes = Vec::new();
+        let mut text = String::new();
         for path in files(&self.root.join(self.folder).join("src"))? {
-            let source = fs::read(&path)?;
-            let head = format!("{} {}\n", path.display(), source.len());
-            bytes.extend(head.into_bytes().into_iter().chain(source));
+            write_stamp(&mut text, &path)?;
+            text += &store::hash(&fs::read(&path)?);
         }
-        Ok(store::hash(&bytes))
+        Ok(store::hash(text.as_bytes()))
     }
 
     fn file(&self) -> PathBuf {

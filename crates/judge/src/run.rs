@@ -64,9 +64,14 @@ impl Run {
     pub fn judge(&self, listener: Listener<'_>) -> anyhow::Result<()> {
         let begun = Instant::now();
         let parts = self.asked_parts()?;
-        let sources = self.source.as_deref().map(Sources::read).transpose();
+        // The sources are read while the subject starts.
+        let (sources, cell) = thread::scope(|scope| {
+            let cell = scope.spawn(|| Cell::open(self));
+            let sources = self.source.as_deref().map(Sources::read).transpose();
+            (sources, cell.join())
+        });
         let sources = sources.context("the answer's sources cannot be read")?.unwrap_or_default();
-        let cell = Cell::open(self)?;
+        let cell = cell.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         listener(&Event::Started(self.started(&parts, cell.isolation())))?;
         let mut finished = Finished {
             tally: BTreeMap::new(),

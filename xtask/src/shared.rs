@@ -35,16 +35,19 @@ impl Shared {
         if is_for_another || !cfg!(all(target_os = "linux", target_env = "gnu")) {
             return None;
         }
+        let beside = env::current_exe().ok()?.parent()?.to_owned();
         let folders = env::var_os("LD_LIBRARY_PATH")?;
         let std = env::split_paths(&folders).find_map(|folder| standard_library(&folder))?;
+        if !is_in_reach(&beside.join(BUNDLE)) {
+            return None;
+        }
         if is_in_reach(&std) {
             return Some(Self { std });
         }
-        // A toolchain in root's own home, say; the learner's target folder may lie elsewhere.
-        let ours = env::current_exe().ok()?.parent()?.join(COPIES);
-        let copy = ours.join(std.file_name()?);
+        // A toolchain in root's own home, say.
+        let copy = beside.join(COPIES).join(std.file_name()?);
         copied(&std, &copy).ok()?;
-        is_in_reach(&copy).then_some(Self { std: copy })
+        Some(Self { std: copy })
     }
 
     /// What an answer needs that was built beside a program, as one list of paths.

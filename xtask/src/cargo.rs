@@ -163,8 +163,9 @@ fn compiled(
     root: &Path,
     packages: &[&str],
 ) -> anyhow::Result<Option<Survey>> {
-    // With what rustc is told; all of that is heard, and only what matters shown.
-    command.args(["--verbose", "--message-format=json-diagnostic-rendered-ansi"]);
+    // With what rustc is told; all of that is heard, and only what matters shown. What rustc says
+    // has its colours all the same.
+    command.args(["--verbose", "--color=never", "--message-format=json-diagnostic-rendered-ansi"]);
     let (is_built, survey) = run(command, root, packages, true)?;
     if is_built {
         return Ok(Some(survey));

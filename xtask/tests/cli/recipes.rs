@@ -5,16 +5,20 @@ use std::{fs, os::unix::fs::PermissionsExt as _, thread, time::Duration};
 
 use crate::clone::{Clone, Ran, finished, part};
 
-/// Builds by telling rustc, and says so as cargo does.
+/// Builds by telling rustc, and says so as cargo does: in colours, unless it is told not to.
 const CARGO: &str = r#"#!/bin/sh
 [ "$1" = build ] || exit 0
 echo build >> cargo-calls
 [ ! -f meanwhile ] || . ./meanwhile
+case "$*" in
+  *--color=never*) running=Running ;;
+  *) running=$(printf '\033[32mRunning\033[0m') ;;
+esac
 for kind in lib bin; do
   call="$PWD/pretend-rustc --crate-name first exercises/first/src/lib.rs --crate-type $kind"
   call="$call --out-dir $PWD/target -C extra-filename=-$kind"
   call="$call --extern first=$PWD/target/libfirst-lib.rlib"
-  echo "     Running \`$call\`" >&2
+  echo "     $running \`$call\`" >&2
   $call 2> rustc-said || { echo 'error: could not compile `first` (lib)' >&2; exit 101; }
 done
 for program in judge first; do

@@ -28,8 +28,8 @@ use crate::{
 
 /// Where recipes lie, by package, in the folder of the learner's progress.
 const FOLDER: &str = ".wick/recipes";
-/// Our own folder for what is built, beside cargo's programs.
-const BUILT: &str = "wick";
+/// Our own folder, beside cargo's programs.
+pub(crate) const BUILT: &str = "wick";
 /// What is everyone's: the workspace, and what the judge and the answer are made of.
 const EVERYONES: [&str; 3] = ["Cargo.toml", "Cargo.lock", "crates"];
 /// Files that cargo and rustup look for in a folder and in those above it.
@@ -114,11 +114,13 @@ impl<'a> Scribe<'a> {
             return None;
         }
         let ours = judge.parent()?.join(BUILT).join(self.order.package);
-        let program_path = ours.join(format!("{}{}", stem(&program)?, env::consts::EXE_SUFFIX));
         let object = cargos.join(format!("lib{}.rlib", stem(&library)?));
-        let calls = [library, program].map(|call| moved(call, &object, &ours));
-        let (program, judge) = (program_path, judge.to_owned());
-        let mut recipe = Recipe { calls: calls.into(), program, judge, stamp: String::new() };
+        let mut recipe = Recipe {
+            program: ours.join(format!("{}{}", stem(&program)?, env::consts::EXE_SUFFIX)),
+            calls: [library, program].map(|call| moved(call, &object, &ours)).into(),
+            judge: judge.to_owned(),
+            stamp: String::new(),
+        };
         let now = self.order.stamp().ok()?;
         recipe.stamp = recipe.stamp(&now).ok()?;
         (self.before.as_ref() == Some(&now)).then_some(recipe)

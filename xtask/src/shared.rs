@@ -13,13 +13,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::recipe::BUILT;
+
 /// The feature that an answer is built with.
 pub(crate) const FEATURE: &str = "wick/shared";
 /// What cargo makes of the crate `bundle`, beside each program.
 const BUNDLE: &str = "libbundle.so";
-
-/// Where copies go of what lies out of reach, beside cargo's programs.
-const COPIES: &str = "wick";
 
 /// What programs that share a library need beside it.
 pub(crate) struct Shared {
@@ -45,7 +44,7 @@ impl Shared {
             return Some(Self { std });
         }
         // A toolchain in root's own home, say.
-        let copy = beside.join(COPIES).join(std.file_name()?);
+        let copy = beside.join(BUILT).join(std.file_name()?);
         copied(&std, &copy).ok()?;
         Some(Self { std: copy })
     }

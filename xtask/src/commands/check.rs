@@ -55,12 +55,13 @@ fn judge_answer(course: &Course, flags: &Check) -> anyhow::Result<Exit> {
     // Before anything can go wrong, so that no text is ever lost.
     let snapshot = is_own.then(|| state.snapshot(&lock, exercise, "check")).transpose()?;
 
-    let package =
-        if flags.solution { format!("{}-solution", exercise.name) } else { exercise.name.clone() };
+    let (package, source) = if flags.solution {
+        (format!("{}-solution", exercise.name), format!("solutions/{}", exercise.name))
+    } else {
+        (exercise.name.clone(), exercise.folder())
+    };
     let building = Instant::now();
     let shared = Shared::find().filter(|_| choice.cuda.is_none());
-    let source =
-        if flags.solution { format!("solutions/{}", exercise.name) } else { exercise.folder() };
     let answer = (package.as_str(), source.as_str());
     let built = cargo::build_answer(&course.root, &exercise.name, answer, shared.as_ref())?;
     let programs = match (judge::programs(built, &package)?, &choice.cuda) {

@@ -10,7 +10,7 @@ use std::{
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// How long what was killed may take to be gone from the system's list.
+/// How long the system's list of processes may lag behind what was started and killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Trials at once; most of them wait for an answer that does nothing.
@@ -41,9 +41,10 @@ pub(crate) fn check_none(scene: &Path) -> Result<(), Failed> {
     if left.is_empty() { Ok(()) } else { Err(format!("{left:?} survived").into()) }
 }
 
-/// Processes that name `scene` on their command line, as every answer in it does.
-pub(crate) fn living_in(scene: &Path) -> Vec<PathBuf> {
-    processes().filter(|process| names(process, scene)).collect()
+/// Waits until a process names `scene` on its command line, as every answer in it does; whether
+/// one came to. A process that has just been started has no command line for a moment.
+pub(crate) fn await_one(scene: &Path) -> bool {
+    await_that(|| processes().any(|process| names(&process, scene)))
 }
 
 fn names(process: &Path, scene: &Path) -> bool {
@@ -62,14 +63,24 @@ fn number_of(process: &Path) -> Option<u32> {
 
 /// Waits until no process is `ours`; those that remain.
 fn await_none(ours: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let mut left = Vec::new();
+    await_that(|| {
+        left = processes().filter(|process| ours(process)).collect();
+        left.is_empty()
+    });
+    left
+}
+
+/// Asks until it `holds` or patience ends; whether it held.
+fn await_that(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let left: Vec<_> = processes().filter(|process| ours(process)).collect();
-        if left.is_empty() || Instant::now() > deadline {
-            return left;
+    while !holds() {
+        if Instant::now() > deadline {
+            return false;
         }
         thread::sleep(Duration::from_millis(20));
     }
+    true
 }
 
 fn own_program() -> PathBuf {

@@ -13,8 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long [`Capture::so_far`] waits for bytes that are already printed but not yet drained.
-const CATCH_UP: Duration = Duration::from_millis(20);
+/// How long [`Capture::so_far`] waits at most for bytes that are printed but not yet drained.
+/// Those who drain them may have to wait for a processor that others keep busy.
+const CATCH_UP: Duration = Duration::from_millis(500);
 /// How long [`Capture::finish`] waits for the last bytes of a subject that has ended.
 const FINISH: Duration = Duration::from_secs(1);
 

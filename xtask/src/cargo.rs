@@ -119,10 +119,13 @@ pub(crate) fn build_answer(
         return Ok(built);
     }
     let scribe = Scribe::begin(&order);
-    let survey = compiled(for_judging(root, &order.features), root, &[package, "judge"])?;
+    let packages: Vec<_> =
+        [package, "judge"].into_iter().chain(shared.map(|_| shared::HOSTS_PACKAGE)).collect();
+    let survey = compiled(for_judging(root, &order.features), root, &packages)?;
     let Some(survey) = survey else { return Ok(Built::DoesNotCompile) };
     if let Some(judge) = survey.programs.get("judge") {
-        scribe.end(&survey.complaints, judge);
+        let host = survey.programs.get(shared::HOST).map(PathBuf::as_path);
+        scribe.end(&survey.complaints, judge, host);
     }
     Ok(Built::Programs(survey.programs))
 }

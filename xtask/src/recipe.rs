@@ -7,7 +7,11 @@
 //! When anything else has changed, and when anything goes wrong that is not plainly the learner's
 //! mistake, cargo builds as always.
 //!
-//! **Invariant:** what is judged is what cargo would have built.
+//! Where answers share a library, cargo builds a program of two parts, and we a library that a
+//! ready program loads: that takes rustc one call instead of two.
+//!
+//! **Invariant:** what is judged is what cargo would have built, made of the same sources by the
+//! same compiler with the same flags.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cargo::{Built, Diagnostic, show},
-    store,
+    shared, store,
 };
 
 /// Where recipes lie, by package, in the folder of the learner's progress.
@@ -53,11 +57,14 @@ pub(crate) struct Order<'a> {
 /// What rustc was told.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Recipe {
-    /// rustc's calls, the library's and then its program's, each from its own name on.
+    /// rustc's calls, each from its own name on: for the answer as a library that is loaded, or
+    /// for its library and then its program.
     calls: Vec<Vec<String>>,
-    /// The program that the calls make.
-    program: PathBuf,
+    /// What the calls make for the judge.
+    subject: PathBuf,
     judge: PathBuf,
+    /// What loads the subject, if that is a library.
+    host: Option<PathBuf>,
     /// What the calls depend on, except the answer's sources.
     stamp: String,
 }
@@ -96,15 +103,15 @@ impl<'a> Scribe<'a> {
     /// Keeps the recipe, if cargo has told rustc to build both the library and its program.
     ///
     /// Where that fails, cargo is asked again the next time, and nothing is lost.
-    pub(crate) fn end(self, complaints: &[String], judge: &Path) {
+    pub(crate) fn end(self, complaints: &[String], judge: &Path, host: Option<&Path>) {
         let calls = complaints.iter().filter_map(|line| call(line, self.order.package));
-        let Some(recipe) = self.recipe(&calls.collect::<Vec<_>>(), judge) else { return };
+        let Some(recipe) = self.recipe(&calls.collect::<Vec<_>>(), judge, host) else { return };
         if let Ok(text) = serde_json::to_vec_pretty(&recipe) {
             let _ = store::save(&self.order.file(), &text);
         }
     }
 
-    fn recipe(&self, calls: &[Vec<String>], judge: &Path) -> Option<Recipe> {
+    fn recipe(&self, calls: &[Vec<String>], judge: &Path, host: Option<&Path>) -> Option<Recipe> {
         let of_type = |kind: &str| {
             calls.iter().find(|call| value(call, "--crate-type") == Some(kind)).cloned()
         };
@@ -115,10 +122,18 @@ impl<'a> Scribe<'a> {
         }
         let ours = judge.parent()?.join(BUILT).join(self.order.package);
         let object = cargos.join(format!("lib{}.rlib", stem(&library)?));
+        let (calls, subject) = if host.is_some() {
+            let name = format!("lib{}{}", stem(&library)?, env::consts::DLL_SUFFIX);
+            (vec![loadable(&library, &program)?], name)
+        } else {
+            let name = format!("{}{}", stem(&program)?, env::consts::EXE_SUFFIX);
+            (vec![library, program], name)
+        };
         let mut recipe = Recipe {
-            program: ours.join(format!("{}{}", stem(&program)?, env::consts::EXE_SUFFIX)),
-            calls: [library, program].map(|call| moved(call, &object, &ours)).into(),
+            calls: calls.into_iter().map(|call| moved(call, &object, &ours)).collect(),
+            subject: ours.join(subject),
             judge: judge.to_owned(),
+            host: host.map(Path::to_owned),
             stamp: String::new(),
         };
         let now = self.order.stamp().ok()?;
@@ -140,19 +155,22 @@ impl Order<'_> {
         for rendered in &said {
             show(rendered);
         }
-        let programs = [(self.package, recipe.program), ("judge", recipe.judge)];
+        if recipe.host.is_some() && !shared::is_in_reach(&recipe.subject) {
+            return None;
+        }
+        let programs = [(self.package, recipe.subject), ("judge", recipe.judge)];
         let programs = programs.map(|(name, program)| (name.to_owned(), program));
         Some(if is_refused { Built::DoesNotCompile } else { Built::Programs(programs.into()) })
     }
 
     /// Builds what is not built yet.
     fn build(&self, recipe: &Recipe) -> Option<Told> {
-        let ours = recipe.program.parent()?;
+        let ours = recipe.subject.parent()?;
         let hash = self.hash_of_sources().ok()?;
         let kept = ours.join("product.json");
         let product = fs::read(&kept).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let is_current = |product: &Product| {
-            product.stamp == recipe.stamp && product.hash == hash && recipe.program.exists()
+            product.stamp == recipe.stamp && product.hash == hash && recipe.subject.exists()
         };
         if let Some(Product { said, .. }) = product.filter(is_current) {
             return Some(Told { said, is_refused: false });
@@ -257,11 +275,12 @@ impl Recipe {
     /// A stamp of an order, and of what the calls are made with and cargo has made.
     fn stamp(&self, order: &str) -> io::Result<String> {
         let mut text = order.to_owned();
-        let ours = self.program.parent().unwrap_or(Path::new(""));
+        let ours = self.subject.parent().unwrap_or(Path::new(""));
         let words = self.calls.iter().flatten();
         let named = words.map(|word| Path::new(word.rsplit('=').next().unwrap_or(word)));
         let made = named.filter(|path| path.is_absolute() && !path.starts_with(ours));
-        for path in made.filter(|path| path.is_file()).chain([self.judge.as_path()]) {
+        let programs = self.host.iter().chain([&self.judge]).map(PathBuf::as_path);
+        for path in made.filter(|path| path.is_file()).chain(programs) {
             write_stamp(&mut text, path)?;
         }
         Ok(store::hash(text.as_bytes()))
@@ -287,6 +306,29 @@ fn value<'a>(call: &'a [String], flag: &str) -> Option<&'a str> {
 fn stem(call: &[String]) -> Option<String> {
     let extra = call.iter().find_map(|word| word.strip_prefix("extra-filename="))?;
     Some(format!("{}{extra}", value(call, "--crate-name")?))
+}
+
+/// A library's call, made to build one that is loaded as a program would be: linked, with all that
+/// the program is linked with.
+fn loadable(library: &[String], program: &[String]) -> Option<Vec<String>> {
+    let follows = |words: &[String], n: usize, flag: &str| n > 0 && words[n - 1] == flag;
+    let is_linked_with = |n: &usize| follows(program, *n, "--extern");
+    let linked: Vec<_> =
+        (0..program.len()).filter(is_linked_with).map(|n| program[n].as_str()).collect();
+    let word = |(n, word): (usize, &String)| {
+        if follows(library, n, "--extern") {
+            let name = word.split_once('=')?.0;
+            let is_it = |linked: &&&str| linked.split_once('=').is_some_and(|it| it.0 == name);
+            linked.iter().find(is_it).map(|linked| (*linked).to_owned())
+        } else if follows(library, n, "--crate-type") {
+            Some("cdylib".to_owned())
+        } else if word.starts_with("--emit=") {
+            Some("--emit=dep-info,link".to_owned())
+        } else {
+            Some(word.clone())
+        }
+    };
+    library.iter().enumerate().map(word).collect()
 }
 
 /// A call that makes its files in our folder, and finds the library there.

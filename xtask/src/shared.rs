@@ -15,6 +15,9 @@ use std::{
 
 use crate::recipe::BUILT;
 
+/// The program that serves an answer which is a library, and its package.
+pub(crate) const HOST: &str = "host";
+pub(crate) const HOSTS_PACKAGE: &str = "wick";
 /// The feature that an answer is built with.
 pub(crate) const FEATURE: &str = "wick/shared";
 /// What cargo makes of the crate `bundle`, beside each program.
@@ -84,14 +87,17 @@ fn standard_library(folder: &Path) -> Option<PathBuf> {
 
 /// Whether another user can open a file, if we are root: an answer of root's runs as another.
 #[cfg(unix)]
-fn is_in_reach(file: &Path) -> bool {
+pub(crate) fn is_in_reach(file: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
-    let is_open = |path: &Path| fs::metadata(path).is_ok_and(|path| path.mode() & 0o001 != 0);
-    !is_root || file.ancestors().skip(1).all(is_open)
+    let lets = |path: &Path, bit: u32| fs::metadata(path).map(|path| path.mode() & bit != 0);
+    // It may have to be made yet.
+    let is_readable = lets(file, 0o004).unwrap_or(true);
+    let is_open = |folder: &Path| lets(folder, 0o001).unwrap_or(false);
+    !is_root || is_readable && file.ancestors().skip(1).all(is_open)
 }
 
 #[cfg(not(unix))]
-fn is_in_reach(_: &Path) -> bool {
+pub(crate) fn is_in_reach(_: &Path) -> bool {
     true
 }

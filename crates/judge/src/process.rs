@@ -90,20 +90,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` in the jail and opens the protocol with it.
+    /// Starts `subject`, a program or a library, in the jail and opens the protocol with it.
     ///
     /// # Errors
     ///
     /// Fails outside if the jail cannot start it, inside if the program then dies or misbehaves.
     pub fn start(
-        program: &Path,
+        subject: &Path,
         device: DeviceKind,
         budget: Budget,
         strict: bool,
     ) -> Result<Result<Self, Death>, jail::JailError> {
         let begun = Instant::now();
         let budget = Budget { cpu: budget.cpu + grace(device), ..budget };
-        let mut prisoner = jail::spawn(&command(program, device, budget, strict))?;
+        let mut prisoner = jail::spawn(&command(subject, device, budget, strict))?;
         let (mut from_subject, to_subject) = prisoner.take_channel();
         let (questions, to_write) = channel();
         let (bounds, to_expect) = channel();
@@ -354,13 +354,27 @@ fn shared() -> (Vec<PathBuf>, Option<(OsString, OsString)>) {
     (libraries, folders.map(|folders| ("LD_LIBRARY_PATH".into(), folders)))
 }
 
-fn command(program: &Path, device: DeviceKind, budget: Budget, strict: bool) -> Command {
+/// The program beside the judge that serves an answer which is a library.
+const HOST: &str = "host";
+
+/// What to run for a subject, and with which argument: a program of its own, or a library.
+fn served(subject: &Path) -> (PathBuf, Option<&Path>) {
+    if subject.extension().is_none_or(|extension| extension != "so") {
+        return (subject.to_owned(), None);
+    }
+    let judge = env::current_exe().unwrap_or_default();
+    (judge.with_file_name(HOST), Some(subject))
+}
+
+fn command(subject: &Path, device: DeviceKind, budget: Budget, strict: bool) -> Command {
     let variable = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
-    let (libraries, search) = shared();
+    let (program, library) = served(subject);
+    let (mut libraries, search) = shared();
+    libraries.extend(library.map(Path::to_owned));
     Command {
-        program: program.to_owned(),
+        program,
         libraries,
-        args: Vec::new(),
+        args: library.map(OsString::from).into_iter().collect(),
         // Small tensors are several times faster on one thread, and candle appends twenty lines
         // to every error if backtraces are on.
         env: [variable("RAYON_NUM_THREADS", "1"), variable("RUST_BACKTRACE", "0")]

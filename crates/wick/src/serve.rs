@@ -25,6 +25,14 @@ const THREAD_NAME: &str = "part";
 /// The panic that the part's thread died of.
 static LAST_PANIC: Mutex<Option<Panic>> = Mutex::new(None);
 
+/// [`serve`], by a name under which the program that loads an answer as a library finds it.
+#[cfg(feature = "shared")]
+#[expect(unsafe_code, reason = "a name that is looked up is not checked to be the only one")]
+#[unsafe(no_mangle)]
+extern "Rust" fn wick_serve() -> ExitCode {
+    serve()
+}
+
 /// Answers questions until the judge closes the channel.
 #[must_use]
 pub fn serve() -> ExitCode {

@@ -1,7 +1,12 @@
 //! What is built without asking cargo, and when cargo has to be asked.
 #![allow(clippy::unwrap_used, reason = "these are helpers of tests")]
 
-use std::{fs, os::unix::fs::PermissionsExt as _, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    thread,
+    time::Duration,
+};
 
 use crate::clone::{Clone, Ran, finished, part};
 
@@ -17,31 +22,37 @@ esac
 for kind in lib bin; do
   call="$PWD/pretend-rustc --crate-name first exercises/first/src/lib.rs --crate-type $kind"
   call="$call --out-dir $PWD/target -C extra-filename=-$kind"
+  call="$call --emit=metadata --extern wick=$PWD/target/libwick.r$kind"
   call="$call --extern first=$PWD/target/libfirst-lib.rlib"
   echo "     $running \`$call\`" >&2
   $call 2> rustc-said || { echo 'error: could not compile `first` (lib)' >&2; exit 101; }
 done
-for program in judge first; do
+[ ! -f hosts ] || programs=host
+for program in judge first $programs; do
   printf '{"reason":"compiler-artifact","package_id":"%s","target":{"name":"%s"},' $program $program
-  printf '"executable":"%s","fresh":true}\n' "$PWD/pretend-judge"
+  [ $program = host ] || program=judge
+  printf '"executable":"%s","fresh":true}\n' "$PWD/pretend-$program"
 done
 "#;
 
 /// Writes down what it is told, and what it was told to read.
 const RUSTC: &str = r#"#!/bin/sh
+words="$*"
 while [ $# -gt 0 ]; do
   case "$1" in
     --crate-type) kind="$2" ;;
     --out-dir) folder="$2" ;;
+    extra-filename=*) name="first${1#*=}" ;;
     --extern) library="$2" ;;
   esac
   shift
 done
 echo "$kind in ${folder##*/} with ${library#"first=$PWD/"}" >> rustc-calls
+echo "$words" > rustc-words
 [ ! -f rustc-fails ] || { cat rustc-fails >&2; exit 1; }
 mkdir -p "$folder"
-touch "$folder/first-$kind"
-{ echo 'exercises/first/src/lib.rs:'; cat reads 2> /dev/null; } > "$folder/first-$kind.d"
+touch "$folder/$name" "$folder/lib$name.so"
+{ echo 'exercises/first/src/lib.rs:'; cat reads 2> /dev/null; } > "$folder/$name.d"
 [ $kind = bin ] || cat warning >&2
 "#;
 
@@ -105,6 +116,45 @@ fn after_an_edit_rustc_is_told_the_same_in_another_folder() {
          bin in first with wick/first/libfirst-lib.rlib\n"
     );
     assert_eq!(calls(&clone), (1, 4));
+}
+
+/// A clone in which cargo has also built what loads an answer.
+fn built_once_with_host(mode: u32) -> Clone {
+    let clone = built_once();
+    fs::set_permissions(clone.path("."), fs::Permissions::from_mode(mode)).unwrap();
+    clone.write("hosts", "");
+    clone.write("pretend-host", "");
+    clone.write("Cargo.lock", "changed");
+    passes(&clone);
+    assert_eq!(calls(&clone), (2, 4));
+    clone
+}
+
+#[test]
+fn where_a_host_is_ready_rustc_is_told_once_to_build_what_it_loads() {
+    let clone = built_once_with_host(0o755);
+    edit(&clone, "// edited");
+    passes(&clone);
+    assert_eq!(calls(&clone), (2, 5));
+    let words = clone.read("rustc-words");
+    // Metadata is enough to compile with, and not to link.
+    for expected in ["--crate-type cdylib ", "--emit=dep-info,link ", "target/libwick.rbin "] {
+        assert!(words.contains(expected), "{words}");
+    }
+    assert!(clone.read("judge-words").contains("/wick/first/libfirst-lib.so "));
+    // A library is nothing without its host.
+    clone.write("pretend-host", "another");
+    passes(&clone);
+    assert_eq!(calls(&clone).0, 3);
+}
+
+#[test]
+fn a_library_that_its_user_cannot_reach_is_not_judged() {
+    let clone = built_once_with_host(0o700);
+    edit(&clone, "// edited");
+    passes(&clone);
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    assert_eq!(calls(&clone).0, if is_root { 3 } else { 2 });
 }
 
 #[test]

@@ -380,7 +380,8 @@ fn what_cannot_be_compared_is_refused(trial: &mut Trial) -> Outcome {
 /// Roundings of an honest answer: those of the logits, which the range of the leads divides.
 const EFFECT: Tolerance = Tolerance::roundings(2048.0).at_scale(16.0).in_double(1e-11);
 
-/// A model and two texts whose leads differ by at least one.
+/// A model and two texts whose leads differ by at least one, and whose first tokens differ: where
+/// only the last ones do, every effect is 0 or 1, whatever the lead is.
 struct Pair {
     model: Model,
     clean: Array,
@@ -392,6 +393,9 @@ fn pair(trial: &mut Trial, shape: [usize; 2]) -> Pair {
     loop {
         let model = Model::draw(trial, WHOLE);
         let [clean, corrupt] = [(); 2].map(|()| tokens(trial, shape, WHOLE));
+        if (0..shape[0]).any(|n| clean.at(&[n, 0]) == corrupt.at(&[n, 0])) {
+            continue;
+        }
         let answers = [0, 3].map(|first| {
             let tokens = (0..shape[0]).map(|n| (first + n) as f64).collect();
             Array::new(&[shape[0]], tokens)

@@ -36,6 +36,8 @@ const FOLDER: &str = ".wick/recipes";
 pub(crate) const BUILT: &str = "wick";
 /// What is everyone's: the workspace, and what the judge and the answer are made of.
 const EVERYONES: [&str; 3] = ["Cargo.toml", "Cargo.lock", "crates"];
+/// Folders in these that are no part of a program.
+const NO_PART: [&str; 2] = ["target", "tests"];
 /// Files that cargo and rustup look for in a folder and in those above it.
 const CONFIGURATION: [&str; 4] =
     [".cargo/config.toml", ".cargo/config", "rust-toolchain.toml", "rust-toolchain"];
@@ -241,8 +243,8 @@ impl Order<'_> {
         let package = self.root.join(self.folder);
         let everyones = EVERYONES.map(|name| self.root.join(name));
         for folder in everyones.iter().chain([&package]) {
-            for path in files(folder)?.iter().filter(|path| !path.starts_with(package.join("src")))
-            {
+            let files = files(folder, &NO_PART)?;
+            for path in files.iter().filter(|path| !path.starts_with(package.join("src"))) {
                 write_stamp(&mut text, path)?;
             }
         }
@@ -259,7 +261,7 @@ impl Order<'_> {
     /// Of the answer's sources: what they say, and when they were saved.
     fn hash_of_sources(&self) -> io::Result<String> {
         let mut text = String::new();
-        for path in files(&self.root.join(self.folder).join("src"))? {
+        for path in files(&self.root.join(self.folder).join("src"), &[])? {
             write_stamp(&mut text, &path)?;
             text += &store::hash(&fs::read(&path)?);
         }
@@ -367,15 +369,23 @@ fn write_stamp(text: &mut String, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// All files below a path, or the file itself, in order.
-fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+/// All files below a path, or the file itself, in order, except in folders of these names.
+fn files(path: &Path, except: &[&str]) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut entries: Vec<_> = fs::read_dir(path)?.collect::<io::Result<_>>()?;
-    entries.retain(|entry| entry.file_name() != "target");
-    entries.sort_by_key(fs::DirEntry::file_name);
-    let below: Vec<_> =
-        entries.iter().map(|entry| files(&entry.path())).collect::<io::Result<_>>()?;
-    Ok(below.into_iter().flatten().collect())
+    let mut found = Vec::new();
+    let mut waiting = vec![path.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                found.push(entry.path());
+            } else if !except.iter().any(|name| entry.file_name() == *name) {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }

@@ -168,6 +168,18 @@ fn what_is_built_is_not_built_again_and_still_warned_about() {
 }
 
 #[test]
+fn a_module_of_any_name_is_part_of_an_answer() {
+    let clone = built_once();
+    edit(&clone, "// edited");
+    passes(&clone);
+    for (n, module) in ["tests/mod.rs", "target/mod.rs"].into_iter().enumerate() {
+        clone.write(&format!("exercises/first/src/{module}"), "");
+        passes(&clone);
+        assert_eq!(calls(&clone), (1, 6 + 2 * n));
+    }
+}
+
+#[test]
 fn an_older_text_is_built_again() {
     let clone = built_once();
     let old = clone.modified("exercises/first/src/lib.rs");

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use checks::SourceRule;
@@ -20,9 +21,16 @@ use syn::{
 /// The module of `wick` that has many parts ready made.
 const READY_MADE: &str = "fused";
 
-/// The parsed functions of an answer, by name.
+/// The texts of an answer; parsing them takes a while, and few rules need it.
 #[derive(Default)]
 pub struct Sources {
+    texts: Vec<(PathBuf, String)>,
+    parsed: OnceLock<Parsed>,
+}
+
+/// The parsed functions of an answer, by name.
+#[derive(Default)]
+struct Parsed {
     functions: BTreeMap<String, Function>,
     /// What `use … as …` renamed: the new name, and the old.
     renamed: BTreeMap<String, String>,
@@ -52,7 +60,7 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// Fails if a file cannot be read; one that does not parse is left to the compiler.
+    /// Fails if a file cannot be read.
     pub fn read(folder: &Path) -> io::Result<Self> {
         let mut sources = Self::default();
         let mut folders = vec![folder.join("src")];
@@ -62,19 +70,55 @@ impl Sources {
                 if entry.file_type()?.is_dir() {
                     folders.push(entry.path());
                 } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
-                    sources.add(&fs::read_to_string(entry.path())?, &entry.path());
+                    sources.texts.push((entry.path(), fs::read_to_string(entry.path())?));
                 }
             }
         }
         Ok(sources)
     }
 
-    fn add(&mut self, text: &str, file: &Path) {
-        if let Ok(parsed) = syn::parse_file(text) {
-            self.add_items(parsed.items, file);
-        }
+    /// The broken version that the stub of `part` shows, if it shows one, by its impostor's name.
+    #[must_use]
+    pub fn bug(&self, part: &str) -> Option<&str> {
+        self.parsed().functions.get(part)?.bug.as_deref()
     }
 
+    /// Finds the first call in `part`, or in the helpers that it calls, that `rule` forbids.
+    #[must_use]
+    pub fn offence(&self, part: &str, rule: &SourceRule) -> Option<Offence> {
+        let may_offend = !rule.only.is_empty() || rule.never.iter().any(|name| self.has(name));
+        let find = || self.parsed().find(part, |_, name| is_forbidden(name, rule));
+        may_offend.then(find).flatten()
+    }
+
+    /// Finds the first call in `part`, or in the helpers that it calls, of what is ready made in
+    /// `wick::fused`.
+    #[must_use]
+    pub fn ready_made(&self, part: &str) -> Option<Offence> {
+        let find = || self.parsed().find_ready_made(part);
+        self.has(READY_MADE).then(find).flatten()
+    }
+
+    /// Whether the name stands anywhere, be it in a comment.
+    fn has(&self, name: &str) -> bool {
+        self.texts.iter().any(|(_, text)| text.contains(name))
+    }
+
+    /// A text that does not parse is left to the compiler.
+    fn parsed(&self) -> &Parsed {
+        self.parsed.get_or_init(|| {
+            let mut parsed = Parsed::default();
+            for (file, text) in &self.texts {
+                if let Ok(items) = syn::parse_file(text).map(|file| file.items) {
+                    parsed.add_items(items, file);
+                }
+            }
+            parsed
+        })
+    }
+}
+
+impl Parsed {
     fn add_items(&mut self, items: Vec<Item>, file: &Path) {
         for item in items {
             match item {
@@ -118,22 +162,7 @@ impl Sources {
         }
     }
 
-    /// The broken version that the stub of `part` shows, if it shows one, by its impostor's name.
-    #[must_use]
-    pub fn bug(&self, part: &str) -> Option<&str> {
-        self.functions.get(part)?.bug.as_deref()
-    }
-
-    /// Finds the first call in `part`, or in the helpers that it calls, that `rule` forbids.
-    #[must_use]
-    pub fn offence(&self, part: &str, rule: &SourceRule) -> Option<Offence> {
-        self.find(part, |_, name| is_forbidden(name, rule))
-    }
-
-    /// Finds the first call in `part`, or in the helpers that it calls, of what is ready made in
-    /// `wick::fused`.
-    #[must_use]
-    pub fn ready_made(&self, part: &str) -> Option<Offence> {
+    fn find_ready_made(&self, part: &str) -> Option<Offence> {
         self.find(part, |call, _| call.through.iter().any(|name| self.is_ready_made(name)))
     }
 
@@ -278,10 +307,14 @@ mod tests {
         SourceRule { only: &["arange", "matmul", "le"], never: &[], reason: "" };
     const NEVER: SourceRule = SourceRule { only: &[], never: &["softmax"], reason: "" };
 
+    fn sources(text: &str) -> Sources {
+        let texts = vec![(PathBuf::from("lib.rs"), text.to_owned())];
+        Sources { texts, ..Sources::default() }
+    }
+
     #[track_caller]
     fn check(rule: &SourceRule, text: &str, offence: &str) {
-        let mut sources = Sources::default();
-        sources.add(text, Path::new("lib.rs"));
+        let sources = sources(text);
         let found = sources.offence("answer", rule);
         let said = found.map_or_else(String::new, |o| format!("{} {}", o.name, o.location));
         assert_eq!(said, offence);
@@ -289,8 +322,7 @@ mod tests {
 
     #[track_caller]
     fn check_ready_made(text: &str, offence: &str) {
-        let mut sources = Sources::default();
-        sources.add(text, Path::new("lib.rs"));
+        let sources = sources(text);
         let found = sources.ready_made("answer");
         let said = found.map_or_else(String::new, |o| format!("{} {}", o.name, o.location));
         assert_eq!(said, offence);
@@ -321,9 +353,8 @@ mod tests {
 
     #[test]
     fn a_parts_bug_is_known() {
-        let mut sources = Sources::default();
         let text = "#[part(bug = \"late\")]\nfn a() {}\n#[part(plan = \"two words\")]\nfn b() {}";
-        sources.add(text, Path::new("lib.rs"));
+        let sources = sources(text);
         assert_eq!((sources.bug("a"), sources.bug("b")), (Some("late"), None));
     }
 
@@ -335,6 +366,13 @@ mod tests {
     #[test]
     fn unlisted_calls_are_not() {
         check(&ONLY, "fn answer() { x.matmul(&y)?.cumsum(0) }", "cumsum lib.rs:1:29");
+    }
+
+    #[test]
+    fn a_name_that_is_not_called_is_fine() {
+        let text = "/// No `softmax`.\nfn answer() { x.exp() }\nfn other() { softmax(&x, 1) }";
+        check(&NEVER, text, "");
+        check_ready_made("// Not `fused`.\n#[part]\nfn answer() { x.exp() }", "");
     }
 
     #[test]

@@ -393,7 +393,8 @@ fn pair(trial: &mut Trial, shape: [usize; 2]) -> Pair {
     loop {
         let model = Model::draw(trial, WHOLE);
         let [clean, corrupt] = [(); 2].map(|()| tokens(trial, shape, WHOLE));
-        if (0..shape[0]).any(|n| clean.at(&[n, 0]) == corrupt.at(&[n, 0])) {
+        let first = |text: &Array, n: usize| text.at(&[n, 0]) as usize;
+        if (0..shape[0]).any(|n| first(&clean, n) == first(&corrupt, n)) {
             continue;
         }
         let answers = [0, 3].map(|first| {

@@ -313,24 +313,19 @@ fn stem(call: &[String]) -> Option<String> {
 /// A library's call, made to build one that is loaded as a program would be: linked, with all that
 /// the program is linked with.
 fn loadable(library: &[String], program: &[String]) -> Option<Vec<String>> {
-    let follows = |words: &[String], n: usize, flag: &str| n > 0 && words[n - 1] == flag;
-    let is_linked_with = |n: &usize| follows(program, *n, "--extern");
-    let linked: Vec<_> =
-        (0..program.len()).filter(is_linked_with).map(|n| program[n].as_str()).collect();
-    let word = |(n, word): (usize, &String)| {
-        if follows(library, n, "--extern") {
-            let name = word.split_once('=')?.0;
-            let is_it = |linked: &&&str| linked.split_once('=').is_some_and(|it| it.0 == name);
-            linked.iter().find(is_it).map(|linked| (*linked).to_owned())
-        } else if follows(library, n, "--crate-type") {
-            Some("cdylib".to_owned())
-        } else if word.starts_with("--emit=") {
-            Some("--emit=dep-info,link".to_owned())
-        } else {
-            Some(word.clone())
-        }
+    let linked = |name: &str| {
+        let mut externs = program.windows(2).filter(|words| words[0] == "--extern");
+        let is_it = |word: &String| word.split_once('=').is_some_and(|(of, _)| of == name);
+        externs.find(|words| is_it(&words[1])).map(|words| words[1].clone())
     };
-    library.iter().enumerate().map(word).collect()
+    let mut flag = "";
+    let word = |word| match std::mem::replace(&mut flag, word) {
+        "--extern" => linked(word.split_once('=')?.0),
+        "--crate-type" => Some("cdylib".to_owned()),
+        _ if word.starts_with("--emit=") => Some("--emit=dep-info,link".to_owned()),
+        _ => Some(word.to_owned()),
+    };
+    library.iter().map(String::as_str).map(word).collect()
 }
 
 /// A call that makes its files in our folder, and finds the library there.

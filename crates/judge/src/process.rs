@@ -401,3 +401,16 @@ fn write_all(mut channel: Box<dyn Write + Send>, frames: &Receiver<Vec<u8>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_is_served_by_the_program_beside_the_judge() {
+        let [library, program] = ["/answers/libfirst.so", "/answers/first"].map(Path::new);
+        let host = env::current_exe().map(|judge| judge.with_file_name("host")).ok();
+        assert_eq!((Some(served(library).0), served(library).1), (host, Some(library)));
+        assert_eq!(served(program), (program.to_owned(), None));
+    }
+}

@@ -14,7 +14,7 @@ const LONGEST: usize = 32;
 const RUST: [&str; 5] = ["std", "core", "alloc", "proc_macro", "test"];
 
 /// Names that cargo, git or the house rules keep for something else.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 15] = [
     "build",
     "deps",
     "examples",
@@ -29,6 +29,7 @@ const KEPT: [&str; 14] = [
     "common",
     "misc",
     "gen",
+    "host",
 ];
 
 /// Devices on Windows, where no file or folder can be called so; `com` and `lpt` have numbers.

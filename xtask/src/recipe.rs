@@ -154,11 +154,11 @@ impl Order<'_> {
             return None;
         }
         let Told { said, is_refused } = self.build(&recipe)?;
-        for rendered in &said {
-            show(rendered);
-        }
         if recipe.host.is_some() && !shared::is_in_reach(&recipe.subject) {
             return None;
+        }
+        for rendered in &said {
+            show(rendered);
         }
         let programs = [(self.package, recipe.subject), ("judge", recipe.judge)];
         let programs = programs.map(|(name, program)| (name.to_owned(), program));

@@ -25,7 +25,7 @@ const INTERRUPTED: i32 = 130;
 struct Arguments {
     /// The exercise to judge.
     exercise: String,
-    /// The program that serves the answer.
+    /// The program that serves the answer, or a shared library for `host` to serve.
     #[arg(long, required_unless_present_any = ["impostor", "prove"])]
     subject: Option<PathBuf>,
     /// The folder with the answer's sources, for rules about what it may call.

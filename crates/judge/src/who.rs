@@ -11,7 +11,7 @@ use checks::{Alternative, Impostor, Local, Part, Suite};
 /// Whose answer is judged.
 #[derive(Clone, Debug)]
 pub enum Who {
-    /// A program in the jail.
+    /// A program in the jail, or a shared library that one serves there.
     Program(PathBuf),
     /// Answers of our own in our own process, each to one part.
     Own(Vec<Own>),
